@@ -1,0 +1,1 @@
+"""Templates and snapshots on disk: layers and metadata, complete or absent."""

@@ -1,0 +1,3 @@
+"""Messages of `proto/orchestrator.proto`."""
+
+from sandbank.contracts._gen.orchestrator_pb2 import *  # noqa: F403

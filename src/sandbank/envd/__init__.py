@@ -1,0 +1,1 @@
+"""The agent inside a sandbox: processes, files, watches, metrics. Imports nothing of the services."""

@@ -1,0 +1,1 @@
+"""One per node: runs sandboxes, and pipes traffic to them."""

@@ -1,0 +1,128 @@
+"""What an orchestrator asks of whatever runs its sandboxes. No word here says how: a microVM driver fits the same protocol."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLayout:
+    """Where this node keeps things and which names and numbers it may use, so that two nodes can share one kernel.
+
+    `instance` prefixes interface, cgroup and firewall names and is at most 6 characters of `[a-z0-9]`. `subnet` is the IPv4 range that
+    slots take their link addresses from. Slot `i` owns the 65,536 host uids from `uid_base + 65536 * i`.
+    """
+
+    data_dir: Path
+    run_dir: Path
+    instance: str = "sb"
+    subnet: str = "10.211.0.0/16"
+    uid_base: int = 100_000_000
+    max_slots: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one sandbox may use."""
+
+    vcpu: int
+    memory_mib: int
+    disk_mib: int
+    pids: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class AgentInit:
+    """What the agent inside is told before it answers anybody (the body of envd's `/init`, contract data-plane §4.8)."""
+
+    access_token: str | None
+    env_vars: dict[str, str]
+    default_user: str = "user"
+    default_workdir: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """One sandbox to be. `layers` are directories with root-owned, unshifted files, lowest first; none is ever written to."""
+
+    sandbox_id: str
+    template_id: str
+    execution_id: str
+    layers: tuple[Path, ...]
+    limits: Limits
+    init: AgentInit
+    allow_internet: bool = True
+    hostname: str = "e2b.local"
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStats:
+    """A sample of what one sandbox uses, from its own accounting and not the host's."""
+
+    cpu_seconds: float
+    memory_bytes: int
+    memory_cache_bytes: int
+    memory_limit_bytes: int
+    disk_bytes: int
+    disk_limit_bytes: int
+    pids: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartReport:
+    """What a driver found of its former self: sandboxes that still run, and leftovers that it removed."""
+
+    adopted: tuple[str, ...] = ()
+    reclaimed: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxExit:
+    """A sandbox that ended without having been asked to."""
+
+    sandbox_id: str
+    execution_id: str
+    reason: str
+    at: datetime
+
+
+class Driver(Protocol):
+    """Runs sandboxes. Every method raises `sandbank.domain.errors`, nothing else."""
+
+    name: str
+
+    async def start(self, on_exit: Callable[[SandboxExit], None]) -> StartReport:
+        """Get ready: adopt sandboxes that outlived an earlier process, remove every other leftover, fill the pool."""
+        ...
+
+    async def create(self, spec: SandboxSpec) -> None:
+        """Return once the agent inside has answered. Cancelled or failed: nothing is left behind."""
+        ...
+
+    async def kill(self, sandbox_id: str) -> None:
+        """End a sandbox and remove all of it. Idempotent; finishes although the caller is cancelled.
+
+        It is unreachable at once, `dial` refuses from the first instant; the removal of files may go on in the background.
+        """
+        ...
+
+    def dial(self, sandbox_id: str, port: int) -> socket.socket:
+        """A non-blocking TCP socket inside the sandbox's network, connecting to its loopback at `port`; takes microseconds.
+
+        `NotFoundError` when there is no such sandbox. Whether the port is open shows when the connect completes.
+        """
+        ...
+
+    async def stats(self, sandbox_id: str) -> SandboxStats:
+        """`NotFoundError` when there is no such sandbox."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; sandboxes run on and are adopted by the next `start`."""
+        ...

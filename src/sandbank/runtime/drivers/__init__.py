@@ -1,0 +1,1 @@
+"""Ways to run a sandbox. Drivers do not know each other."""

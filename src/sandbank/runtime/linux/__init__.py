@@ -1,0 +1,1 @@
+"""System calls, mounts, namespaces, netlink: the only place with ctypes."""

@@ -1,0 +1,1 @@
+"""The node's side of sandbox networking: slots, links, firewall, names."""

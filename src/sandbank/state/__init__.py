@@ -1,0 +1,1 @@
+"""Running sandboxes, routing catalog, reservations: in memory or in Redis."""
