@@ -1,0 +1,102 @@
+"""A gRPC server that speaks our errors, registered without generated stubs because E2B's services have no proto package."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from grpc_health.v1 import _async as health_async
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from sandbank.domain.errors import InternalError, SandbankError, UnavailableError
+from sandbank.rpc.channel import CLIENT_OPTIONS
+from sandbank.rpc.status import status_of, trailers_of
+
+_OPTIONS: list[tuple[str, Any]] = [
+    # Contract data-plane §9: ping every 15 s, 5 s for the answer, clients may ping every 5 s and without a call.
+    ("grpc.keepalive_time_ms", 15_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, not a second worker
+    *(option for option in CLIENT_OPTIONS if option[0].startswith("grpc.max_")),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One unary method: its request's class and the coroutine function that answers it."""
+
+    request: type[Message]
+    answer: Callable[[Any], Awaitable[Message]]
+
+
+class RpcServer:
+    """Serves methods and `grpc.health.v1`; `on_fault(method, error)` hears of exceptions that are nobody's answer."""
+
+    def __init__(self, on_fault: Callable[[str, BaseException], None]) -> None:
+        self._on_fault = on_fault
+        self._services: dict[str, Mapping[str, Method]] = {}
+        self._server: grpc.aio.Server | None = None
+        self._health = health_async.HealthServicer()
+
+    def add(self, service: str, methods: Mapping[str, Method]) -> None:
+        """Answer `/<service>/<method>`; to be called before `start`."""
+        self._services[service] = methods
+
+    async def start(self, address: str) -> int:
+        """Serve at `address` (`host:port`); the port in use is returned. `UnavailableError` when it cannot be bound."""
+        server = grpc.aio.server(options=_OPTIONS)
+        for service, methods in self._services.items():
+            handlers = {name: self._handler(f"/{service}/{name}", method) for name, method in methods.items()}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise UnavailableError(f"cannot listen on {address}") from error
+        await server.start()
+        self._server = server
+        await self.set_serving(True)
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """What `grpc.health.v1` answers, for the server as a whole and for each service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for service in ("", *self._services):
+            await self._health.set(service, status)
+
+    async def wait(self) -> None:
+        """Return when the server has stopped."""
+        if self._server is not None:
+            await self._server.wait_for_termination()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, give running ones `grace_seconds`, then cancel them. Idempotent."""
+        server, self._server = self._server, None
+        if server is not None:
+            await self.set_serving(False)
+            await server.stop(grace_seconds)
+
+    def _handler(self, path: str, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
+        async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            try:
+                return await method.answer(request)
+            except SandbankError as error:
+                await _refuse(context, error)
+            except Exception as error:  # noqa: BLE001  # request boundary
+                self._on_fault(path, error)
+                await _refuse(context, InternalError("internal error"))
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, request_deserializer=method.request.FromString, response_serializer=Message.SerializeToString
+        )
+
+
+async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: SandbankError) -> NoReturn:
+    await context.abort(status_of(error), error.message, trailers_of(error))
+    raise AssertionError("abort returned")

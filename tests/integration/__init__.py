@@ -1,0 +1,1 @@
+"""Real things: gRPC between services, and as root namespaces, cgroups, mounts."""

@@ -1,0 +1,1 @@
+"""The orchestrator with its real driver; as root."""

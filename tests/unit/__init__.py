@@ -1,0 +1,1 @@
+"""Our code alone, milliseconds each."""

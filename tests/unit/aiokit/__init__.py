@@ -1,0 +1,1 @@
+"""Tests of `sandbank.aiokit` without root or network beyond loopback."""

@@ -1,0 +1,1 @@
+"""Tests of `sandbank.orchestrator` without root or network beyond loopback."""

@@ -1,0 +1,1 @@
+"""Tests of `sandbank.rpc` without root or network beyond loopback."""

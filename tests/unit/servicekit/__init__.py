@@ -1,0 +1,1 @@
+"""Tests of `sandbank.servicekit` without root or network beyond loopback."""
