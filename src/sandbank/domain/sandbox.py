@@ -1,0 +1,45 @@
+"""One execution of a sandbox, as the control plane remembers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sandbank.domain.states import SandboxState
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A running sandbox: immutable, replaced as a whole. Times are aware UTC.
+
+    `network` and `allow_internet_access` are the client's own words, kept to be echoed; what is enforced is the node's business.
+    """
+
+    sandbox_id: str
+    execution_id: str
+    team_id: str
+    template_id: str
+    build_id: str
+    node_id: str
+    started_at: datetime
+    end_at: datetime
+    max_length_hours: int
+    requested_timeout_seconds: int
+    vcpu: int
+    ram_mb: int
+    disk_mb: int
+    envd_version: str
+    alias: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    envd_access_token: str | None = None
+    traffic_access_token: str | None = None
+    allow_internet_access: bool | None = None
+    network: Mapping[str, Any] | None = None
+    state: SandboxState = SandboxState.RUNNING
+
+    @property
+    def latest_end_at(self) -> datetime:
+        """The moment after which the team's plan lets this execution run no longer."""
+        return self.started_at + timedelta(hours=self.max_length_hours)

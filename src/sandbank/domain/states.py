@@ -1,0 +1,37 @@
+"""The states of a running sandbox and which may follow which (REST contract §8.0)."""
+
+from __future__ import annotations
+
+import enum
+
+
+class SandboxState(enum.StrEnum):
+    """What the control plane knows of a sandbox that has a process somewhere."""
+
+    RUNNING = "running"
+    PAUSING = "pausing"
+    SNAPSHOTTING = "snapshotting"
+    KILLING = "killing"
+
+
+_ALLOWED: dict[SandboxState, frozenset[SandboxState]] = {
+    SandboxState.RUNNING: frozenset({SandboxState.PAUSING, SandboxState.KILLING, SandboxState.SNAPSHOTTING}),
+    SandboxState.PAUSING: frozenset({SandboxState.KILLING}),
+    SandboxState.SNAPSHOTTING: frozenset({SandboxState.RUNNING, SandboxState.KILLING, SandboxState.PAUSING}),
+    SandboxState.KILLING: frozenset(),
+}
+
+# After these the sandbox no longer runs, so nothing is left to extend.
+TERMINAL = frozenset({SandboxState.PAUSING, SandboxState.KILLING})
+
+
+def may_follow(current: SandboxState, target: SandboxState) -> bool:
+    """Whether a sandbox in `current` may be asked to become `target`."""
+    return target in _ALLOWED[current]
+
+
+def public_state(state: SandboxState) -> str | None:
+    """What clients see: `running` or `paused`; `None` where the sandbox already counts as gone."""
+    if state is SandboxState.KILLING:
+        return None
+    return "paused" if state is SandboxState.PAUSING else "running"
