@@ -1,0 +1,1 @@
+"""The tests, by tier: unit, integration, conformance and soak; each tier's charter is in its own docstring."""

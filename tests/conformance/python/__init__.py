@@ -1,0 +1,1 @@
+"""What the Python SDK, synchronous and asynchronous, gets from a sandbox."""

@@ -1,0 +1,142 @@
+"""One installation of Sandbank, started and stopped through its own command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SEEDED_API_KEY = "e2b_53ae1fed82754c17ad8077fbc8bcdd90"
+SEEDED_ACCESS_TOKEN = "sk_e2b_89215020937a4c989cde33d7bc647715"
+
+COLD_START_SECONDS = 600.0
+"""A first start builds the `base` template from packages: the network's speed decides, so the bound is generous."""
+
+SERVICE_VARIABLES = ("SANDBANK_", "E2B_", "POSTGRES_", "REDIS_", "CLICKHOUSE_", "ADMIN_TOKEN", "EDGE_SECRET", "SANDBOX_ACCESS_TOKEN")
+
+
+class InstanceError(AssertionError):
+    """A command of the product failed; the text has all it printed."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Names, ports and directories of an installation that shares a node with others and touches nothing of theirs."""
+
+    name: str
+    data_dir: Path
+    run_dir: Path
+    subnet: str
+    uid_base: int
+    first_port: int
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def api_url(self) -> str:
+        """Where the REST API answers."""
+        return f"http://127.0.0.1:{self.first_port}"
+
+    @property
+    def proxy_address(self) -> tuple[str, int]:
+        """Host and port of the client proxy."""
+        return "127.0.0.1", self.first_port + 2
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where traffic to sandboxes goes."""
+        host, port = self.proxy_address
+        return f"http://{host}:{port}"
+
+    def service_environment(self) -> dict[str, str]:
+        """The environment of the `sandbank` commands: the caller's, without settings meant for another installation."""
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(SERVICE_VARIABLES)}
+        environment |= {
+            "SANDBANK_DATA_DIR": str(self.data_dir),
+            "SANDBANK_RUN_DIR": str(self.run_dir),
+            "SANDBANK_INSTANCE": self.name,
+            "SANDBANK_SUBNET": self.subnet,
+            "SANDBANK_UID_BASE": str(self.uid_base),
+            "SANDBANK_API_PORT": str(self.first_port),
+            "SANDBANK_EDGE_PORT": str(self.first_port + 1),
+            "SANDBANK_CLIENT_PROXY_PORT": str(self.first_port + 2),
+            "SANDBANK_ORCHESTRATOR_PROXY_PORT": str(self.first_port + 2007),
+            "SANDBANK_ORCHESTRATOR_PORT": str(self.first_port + 2008),
+            "SANDBANK_TEMPLATE_MIRRORS": "node",
+        }
+        return environment | self.extra
+
+    def client_environment(self) -> dict[str, str]:
+        """The three variables that point an official SDK here."""
+        return {"E2B_API_KEY": SEEDED_API_KEY, "E2B_API_URL": self.api_url, "E2B_SANDBOX_URL": self.sandbox_url}
+
+    def command(self, *arguments: str, timeout_seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Runs `sandbank <arguments>` to its end, whatever its exit code; output is captured."""
+        program = Path(sys.executable).with_name("sandbank")
+        return subprocess.run(
+            [str(program), *arguments],
+            env=self.service_environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def up(self) -> str:
+        """Starts it detached and returns what was printed; raises `InstanceError` with the output if that failed."""
+        return self._expect(self.command("up", "--detach", timeout_seconds=COLD_START_SECONDS), "up")
+
+    def down(self) -> str:
+        """Stops the services and every sandbox."""
+        return self._expect(self.command("down", timeout_seconds=120.0), "down")
+
+    def status(self) -> dict[str, Any]:
+        """What `sandbank status --json` says; raises `InstanceError` when it is not JSON."""
+        done = self.command("status", "--json")
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError as error:
+            raise InstanceError(f"`sandbank status --json` ({done.returncode}) printed {done.stdout!r} and {done.stderr!r}") from error
+        if not isinstance(answer, dict):
+            raise InstanceError(f"`sandbank status --json` is not an object: {answer!r}")
+        return answer
+
+    def _expect(self, done: subprocess.CompletedProcess[str], what: str) -> str:
+        if done.returncode != 0:
+            raise InstanceError(f"`sandbank {what}` ended with {done.returncode}:\n{done.stdout}\n{done.stderr}\n{self.log_tail()}")
+        return done.stdout
+
+    def log_tail(self, lines: int = 40) -> str:
+        """The last lines of every log file the installation keeps, for the text of a failure."""
+        parts = []
+        for path in sorted({*self.data_dir.glob("**/*.log"), *self.run_dir.glob("**/*.log")})[:6]:
+            text = path.read_text(errors="replace").splitlines()[-lines:]
+            parts.append(f"--- {path}\n" + "\n".join(text))
+        return "\n".join(parts)
+
+
+def for_tests() -> Instance:
+    """The installation that conformance and soak tests share; its data directory keeps the built template between runs."""
+    return Instance(
+        name="sbt",
+        data_dir=Path("/var/lib/sandbank-test"),
+        run_dir=Path("/run/sandbank-test"),
+        subnet="10.215.0.0/16",
+        uid_base=500_000_000,
+        first_port=13000,
+    )
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 10.0, every: float = 0.05) -> None:
+    """Waits for a condition that the product promises to bring about; the bound only turns a hang into a failure."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(every)
