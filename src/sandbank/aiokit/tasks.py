@@ -33,12 +33,18 @@ class TaskGroup:
             self._on_error(task.get_name(), error)
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until it has ended."""
+        """Cancel what still runs and wait until it has ended, also when the caller is cancelled meanwhile."""
         while self._tasks:
             tasks = list(self._tasks)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await finish(_ended(*tasks))
+
+    async def drain(self, timeout_seconds: float) -> None:
+        """Give what still runs that long to end by itself, then `close`."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout_seconds)
+        await self.close()
 
 
 async def finish(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -47,13 +53,34 @@ async def finish(coroutine: Coroutine[Any, Any, T]) -> T:
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            # `wait` and not `shield`: what it raises can only be meant for the caller, never for the task.
+            await asyncio.wait({task})
         except asyncio.CancelledError as error:
-            if task.done():
-                break
             cancelled = error
-        except Exception:  # noqa: BLE001  # read from the task below
-            break
     if cancelled is not None:
-        raise cancelled
+        raise cancelled from (None if task.cancelled() else task.exception())
     return task.result()
+
+
+async def run_unless(event: asyncio.Event, coroutine: Coroutine[Any, Any, Any], name: str) -> bool:
+    """Run `coroutine` to its end and return True, or cancel it as soon as `event` is set and return False.
+
+    What `coroutine` raises is raised here, also when it failed while being cancelled. When both happen at once, having ended counts.
+    """
+    loop = asyncio.get_running_loop()
+    running = loop.create_task(coroutine, name=name)
+    waiting = loop.create_task(event.wait(), name=f"{name}.unless")
+    try:
+        await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        running.cancel()
+        await finish(_ended(running, waiting))
+    if running.cancelled() and event.is_set():
+        return False
+    await running
+    return True
+
+
+async def _ended(*tasks: asyncio.Task[Any]) -> None:
+    await asyncio.wait(tasks)

@@ -1,0 +1,1 @@
+"""The node's loops: sampling the machine, ending sandboxes that nobody ends."""

@@ -1,0 +1,110 @@
+"""Creating a sandbox (contract data-plane §9.2)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from sandbank.artifacts.builds import Build
+from sandbank.domain.errors import ConflictError, DeadlineError, ExhaustedError, InternalError, SandbankError
+from sandbank.orchestrator.core.inventory import Inventory, Start
+from sandbank.orchestrator.core.ports import Builds, Clock, Routes, SandboxRecords
+from sandbank.orchestrator.core.removal import Removal
+from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder, limits_of, running_from
+from sandbank.orchestrator.core.status import StatusBoard
+from sandbank.runtime.driver import AgentInit, Driver, SandboxSpec
+
+DEADLINE_SECONDS = 60.0  # contract data-plane §9.2
+
+
+class Creation:
+    """Creates sandboxes, `max_starts` at a time and in the order they came: a burst waits its turn instead of failing."""
+
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        inventory: Inventory,
+        status: StatusBoard,
+        builds: Builds,
+        records: SandboxRecords,
+        routes: Routes,
+        removal: Removal,
+        clock: Clock,
+        max_starts: int,
+    ) -> None:
+        self._driver = driver
+        self._inventory = inventory
+        self._status = status
+        self._builds = builds
+        self._records = records
+        self._routes = routes
+        self._removal = removal
+        self._clock = clock
+        self._turns = asyncio.Semaphore(max_starts)
+        self._log = structlog.get_logger("sandbank.orchestrator")
+
+    async def create(self, order: SandboxOrder) -> RunningSandbox:
+        """Return the sandbox once its agent has answered, it is recorded on disk, routable and listed.
+
+        Raises domain errors. Cancelled or failed, nothing of the sandbox is left, or its removal is under way in the background.
+        """
+        self._status.check_takes_sandboxes()
+        start = Start(order.execution_id, order.vcpu, order.memory_mib)
+        self._inventory.begin(order.sandbox_id, start)
+        try:
+            build = self._builds.find(order.build_id)
+            if build is None:
+                raise ConflictError(f"sandbox files for '{order.sandbox_id}' not found")
+            await self._boot(order, build)
+            # From here to the end nothing awaits, so nothing can be cancelled halfway.
+            return self._admit(order, start)
+        finally:
+            del self._inventory.starting[order.sandbox_id]
+
+    async def _boot(self, order: SandboxOrder, build: Build) -> None:
+        waiting = True
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS), self._turns:
+                waiting = False
+                if (removing := self._inventory.ending.get(order.sandbox_id)) is not None:
+                    await asyncio.wait({removing})
+                await self._driver.create(_spec(order, build))
+        except TimeoutError as error:
+            if waiting:
+                raise ExhaustedError("too many sandboxes starting on this node, please retry") from error
+            raise DeadlineError(f"failed to create sandbox: not ready within {DEADLINE_SECONDS:.0f} seconds") from error
+        except InternalError as error:
+            raise InternalError(f"failed to create sandbox: {error.message}") from error
+
+    def _admit(self, order: SandboxOrder, start: Start) -> RunningSandbox:
+        try:
+            if start.doom is not None:
+                raise ConflictError(start.doom)
+            sandbox = running_from(order, self._clock())
+            self._records.save(sandbox)
+        except SandbankError:
+            self._removal.kill(order.sandbox_id)
+            raise
+        self._inventory.running[order.sandbox_id] = sandbox
+        self._routes.open(sandbox)
+        self._log.info("sandbox created", sandbox_id=order.sandbox_id, template_id=order.template_id, end_at=sandbox.end_at.isoformat())
+        return sandbox
+
+
+def _spec(order: SandboxOrder, build: Build) -> SandboxSpec:
+    return SandboxSpec(
+        sandbox_id=order.sandbox_id,
+        template_id=order.template_id,
+        execution_id=order.execution_id,
+        layers=build.layers,
+        limits=limits_of(order, build.size_mib),
+        init=AgentInit(
+            access_token=order.access_token,
+            env_vars={**build.env_vars, **order.env_vars},
+            default_user=order.default_user or build.default_user,
+            default_workdir=order.default_workdir or build.default_workdir,
+        ),
+        allow_internet=order.allow_internet,
+    )

@@ -1,0 +1,44 @@
+"""What the core needs of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from sandbank.artifacts.builds import Build
+from sandbank.orchestrator.core.sandbox import RunningSandbox
+
+Clock = Callable[[], datetime]
+
+
+class Builds(Protocol):
+    """The templates' files on this node."""
+
+    def find(self, build_id: str) -> Build | None: ...
+
+
+class SandboxRecords(Protocol):
+    """What outlives this process. Quick and synchronous: no other task sees a half-made change. Raise domain errors."""
+
+    def save(self, sandbox: RunningSandbox) -> None:
+        """Written when it returns, replacing an earlier record of the same sandbox; or failed and the earlier one intact."""
+        ...
+
+    def remove(self, sandbox_id: str) -> None:
+        """Idempotent."""
+        ...
+
+    def load_all(self) -> list[RunningSandbox]:
+        """Every readable record; unreadable ones are put aside and reported."""
+        ...
+
+
+class Routes(Protocol):
+    """Who can be reached through the node's proxy."""
+
+    def open(self, sandbox: RunningSandbox) -> None: ...
+
+    def close(self, sandbox_id: str) -> None:
+        """Unreachable when it returns, existing connections cut. Idempotent."""
+        ...

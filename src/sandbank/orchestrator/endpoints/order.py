@@ -1,0 +1,112 @@
+"""`SandboxCreateRequest` as the core's order for a sandbox, and back."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sandbank.contracts.orchestrator import (
+    RunningSandbox as WireSandbox,
+)
+from sandbank.contracts.orchestrator import (
+    SandboxConfig,
+    SandboxCreateRequest,
+    SandboxNetworkEgressConfig,
+)
+from sandbank.domain.errors import ConflictError, DeniedError, InvalidError
+from sandbank.domain.identifiers import is_sandbox_id
+from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder
+
+_EVERYTHING = frozenset({"0.0.0.0/0", "::/0"})
+
+
+def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
+    """`InvalidError` for what makes no sense, `DeniedError` or `ConflictError` for what this node does not offer."""
+    config = request.sandbox
+    _check(request)
+    execution_id = config.execution_id or str(uuid.uuid4())
+    config.execution_id = execution_id
+    ingress = config.network.ingress
+    return SandboxOrder(
+        sandbox_id=config.sandbox_id,
+        execution_id=execution_id,
+        team_id=config.team_id,
+        template_id=config.template_id,
+        build_id=config.build_id,
+        lifetime=max(to_datetime(request.end_time) - to_datetime(request.start_time), timedelta(0)),
+        vcpu=config.vcpu,
+        memory_mib=config.ram_mb,
+        disk_mib=config.total_disk_size_mb,
+        config=config.SerializeToString(),
+        env_vars=dict(config.env_vars),
+        access_token=config.envd_access_token if config.HasField("envd_access_token") else None,
+        default_user=config.default_user or None,
+        default_workdir=config.default_workdir or None,
+        allow_internet=parse_internet(config),
+        traffic_token=ingress.traffic_access_token if ingress.HasField("traffic_access_token") else None,
+        mask_host=ingress.mask_request_host if ingress.HasField("mask_request_host") else None,
+        auto_pause=config.auto_pause,
+    )
+
+
+def parse_internet(config: SandboxConfig) -> bool:
+    """Whether the sandbox may reach the internet. Rules finer than all or nothing are refused rather than left out."""
+    egress = config.network.egress
+    check_egress(egress)
+    return not egress.denied_cidrs and (config.allow_internet_access if config.HasField("allow_internet_access") else True)
+
+
+def check_egress(egress: SandboxNetworkEgressConfig) -> None:
+    """`DeniedError` for an egress proxy, `InvalidError` for rules that this node cannot enforce."""
+    if egress.egress_proxy_address:
+        raise DeniedError("egress proxies are not enabled on this node")
+    allows = bool(egress.allowed_cidrs or egress.allowed_domains)
+    if egress.rules or not _EVERYTHING.issuperset(egress.denied_cidrs) or (allows and egress.denied_cidrs):
+        raise InvalidError("this node can only allow or deny all internet access of a sandbox")
+
+
+def to_wire(sandbox: RunningSandbox, node_id: str, driver: str) -> WireSandbox:
+    """As `List` shows it."""
+    return WireSandbox(
+        config=SandboxConfig.FromString(sandbox.config),
+        client_id=node_id,
+        start_time=to_timestamp(sandbox.started_at),
+        end_time=to_timestamp(sandbox.end_at),
+        sandbox_id=sandbox.sandbox_id,
+        team_id=sandbox.team_id,
+        execution_id=sandbox.execution_id,
+        vcpu=sandbox.vcpu,
+        ram_mb=sandbox.memory_mib,
+        driver=driver,
+    )
+
+
+def to_datetime(timestamp: Timestamp) -> datetime:
+    """Aware UTC, to the microsecond. `InvalidError` beyond the years 1 to 9999."""
+    try:
+        return timestamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidError("timestamp out of range") from error
+
+
+def to_timestamp(moment: datetime) -> Timestamp:
+    """The same moment on the wire."""
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
+
+
+def _check(request: SandboxCreateRequest) -> None:
+    config = request.sandbox
+    if not is_sandbox_id(config.sandbox_id):
+        raise InvalidError("Invalid sandbox ID")
+    if config.vcpu < 1 or config.ram_mb < 1 or config.total_disk_size_mb < 0:
+        raise InvalidError("vcpu and ram_mb must be at least 1, total_disk_size_mb at least 0")
+    if not request.HasField("start_time") or not request.HasField("end_time"):
+        raise InvalidError("start_time and end_time are required")
+    if config.volumeMounts:
+        raise InvalidError("volumes are not available on this node")
+    if config.snapshot and not request.filesystem_boot:
+        raise ConflictError(f"sandbox files for '{config.sandbox_id}' not found")
