@@ -1,0 +1,1 @@
+"""Where recipes become files: mmdebstrap, chroots, the node's own package settings."""

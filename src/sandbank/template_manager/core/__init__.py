@@ -1,0 +1,1 @@
+"""What goes into a template, decided without touching anything: recipes, mirrors, certificates."""
