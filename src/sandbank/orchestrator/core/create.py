@@ -57,19 +57,20 @@ class Creation:
             build = self._builds.find(order.build_id)
             if build is None:
                 raise ConflictError(f"sandbox files for '{order.sandbox_id}' not found")
-            await self._boot(order, build)
+            await self._boot(order, build, start)
             # From here to the end nothing awaits, so nothing can be cancelled halfway.
             return self._admit(order, start)
         finally:
             del self._inventory.starting[order.sandbox_id]
 
-    async def _boot(self, order: SandboxOrder, build: Build) -> None:
+    async def _boot(self, order: SandboxOrder, build: Build, start: Start) -> None:
         waiting = True
         try:
             async with asyncio.timeout(DEADLINE_SECONDS), self._turns:
                 waiting = False
                 if (removing := self._inventory.ending.get(order.sandbox_id)) is not None:
                     await asyncio.wait({removing})
+                _check_not_doomed(start)
                 await self._driver.create(_spec(order, build))
         except TimeoutError as error:
             if waiting:
@@ -80,17 +81,21 @@ class Creation:
 
     def _admit(self, order: SandboxOrder, start: Start) -> RunningSandbox:
         try:
-            if start.doom is not None:
-                raise ConflictError(start.doom)
+            _check_not_doomed(start)
             sandbox = running_from(order, self._clock())
             self._records.save(sandbox)
+            self._routes.open(sandbox)
         except SandbankError:
-            self._removal.kill(order.sandbox_id)
+            self._removal.discard(order.sandbox_id)
             raise
         self._inventory.running[order.sandbox_id] = sandbox
-        self._routes.open(sandbox)
         self._log.info("sandbox created", sandbox_id=order.sandbox_id, template_id=order.template_id, end_at=sandbox.end_at.isoformat())
         return sandbox
+
+
+def _check_not_doomed(start: Start) -> None:
+    if start.doom is not None:
+        raise ConflictError(start.doom)
 
 
 def _spec(order: SandboxOrder, build: Build) -> SandboxSpec:

@@ -37,8 +37,7 @@ class Removal:
         if start is not None:
             start.doom = "sandbox was killed while it started"
         elif sandbox_id in self._inventory.running:
-            self._forget(sandbox_id)
-            self.kill(sandbox_id)
+            self.discard(sandbox_id)
         else:
             raise NotFoundError(f"sandbox '{sandbox_id}' not found")
         self._log.info("sandbox deleted", sandbox_id=sandbox_id, reason=reason)
@@ -50,11 +49,21 @@ class Removal:
         if start is not None and start.execution_id == ended.execution_id:
             start.doom = f"sandbox ended while it started: {ended.reason}"
         elif running is not None and running.execution_id == ended.execution_id:
-            self._forget(ended.sandbox_id)
-            self.kill(ended.sandbox_id)
+            self.discard(ended.sandbox_id)
         else:
             return
         self._log.warning("sandbox ended by itself", sandbox_id=ended.sandbox_id, reason=ended.reason, at=ended.at.isoformat())
+
+    def discard(self, sandbox_id: str) -> None:
+        """Unroutable, off the list and off the record when it returns; the rest goes in the background. Idempotent."""
+        self._routes.close(sandbox_id)
+        self._inventory.running.pop(sandbox_id, None)
+        try:
+            self._records.remove(sandbox_id)
+        except SandbankError as error:
+            # Not fatal: at the next start nothing runs under this record, which removes it then.
+            self._log.warning("record not removed", sandbox_id=sandbox_id, error=error.message)
+        self.kill(sandbox_id)
 
     def kill(self, sandbox_id: str) -> asyncio.Task[None]:
         """Have the driver remove it, in the background; a removal under way is joined."""
@@ -70,15 +79,6 @@ class Removal:
             self._inventory.ending.pop(sandbox_id, None)
 
         return ended
-
-    def _forget(self, sandbox_id: str) -> None:
-        self._routes.close(sandbox_id)
-        self._inventory.running.pop(sandbox_id, None)
-        try:
-            self._records.remove(sandbox_id)
-        except SandbankError as error:
-            # Not fatal: at the next start nothing runs under this record, which removes it then.
-            self._log.warning("record not removed", sandbox_id=sandbox_id, error=error.message)
 
     async def _kill(self, sandbox_id: str) -> None:
         for attempt in range(1, _ATTEMPTS + 1):

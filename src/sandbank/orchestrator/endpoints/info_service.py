@@ -16,6 +16,7 @@ from sandbank.contracts.info import (
     ServiceInfoStatus,
     ServiceStatusChangeRequest,
 )
+from sandbank.domain.errors import InvalidError
 from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.machine import MachineLoad, Processor
 from sandbank.orchestrator.core.status import NodeStatus, StatusBoard
@@ -96,6 +97,9 @@ class InfoEndpoints:
         )
 
     async def override_status(self, request: ServiceStatusChangeRequest) -> Empty:
-        """`ConflictError` for draining → standby."""
-        self.status.change(_FROM_WIRE[request.service_status])
+        """`ConflictError` for draining → standby, `InvalidError` for a status that this release does not know."""
+        status = _FROM_WIRE.get(request.service_status)
+        if status is None:
+            raise InvalidError(f"unknown service status {request.service_status}")
+        self.status.change(status)
         return Empty()

@@ -1,0 +1,71 @@
+"""What an operator can say to an orchestrator: environment variables that begin with `SANDBANK_`, or fields in code."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sandbank.runtime.driver import NodeLayout
+
+# Kernel and user memory of an idle sandbox are 4 MiB (architecture §2); half of a node may be idle sandboxes.
+_IDLE_SANDBOX_BYTES = 4 * 1024 * 1024
+
+
+class OrchestratorSettings(BaseSettings):
+    """One node. Every default suits a machine of its own."""
+
+    model_config = SettingsConfigDict(env_prefix="SANDBANK_", extra="ignore")
+
+    data_dir: Path = Field(Path("/var/lib/sandbank"), description="Artefacts, sandboxes' files and records. Outlives restarts.")
+    run_dir: Path = Field(Path("/run/sandbank"), description="Sockets and what must not outlive a reboot.")
+    instance: str = Field(
+        "sb", pattern=r"^[a-z0-9]{1,6}$", description="Prefix of interface, cgroup and firewall names; one per node of a kernel."
+    )
+    subnet: str = Field("10.211.0.0/16", description="IPv4 range that sandboxes' links take addresses from; private to this node.")
+    uid_base: int = Field(100_000_000, ge=65_536, description="First host uid given to sandboxes; each slot takes 65,536.")
+    max_slots: int = Field(8192, ge=1, description="Slots of this node, and with it uid ranges and link addresses.")
+
+    orchestrator_bind: str = Field(
+        "127.0.0.1",
+        description="Address of the gRPC and sandbox proxy ports. Neither asks who calls: only networks where every host is trusted.",
+    )
+    orchestrator_port: int = Field(5008, ge=0, le=65535, description="TCP port of gRPC.")
+    orchestrator_proxy_port: int = Field(5007, ge=0, le=65535, description="TCP port of the sandbox proxy.")
+    node_id: str = Field(
+        default_factory=socket.gethostname, min_length=1, description="What the API calls this node; the host's name by default."
+    )
+    node_labels: tuple[str, ...] = Field((), description="Labels that placements may require.")
+
+    driver: str = Field("namespaces", description="What runs sandboxes.")
+    max_sandboxes: int | None = Field(
+        None, ge=1, description="Running sandboxes on this node; by default what half of the memory holds when they are idle."
+    )
+    start_concurrency: int | None = Field(
+        None, ge=1, description="Sandboxes started at the same time, the others wait; by default 4 per CPU, since a start mostly waits."
+    )
+    stop_grace_seconds: float = Field(10.0, ge=0, description="Seconds that calls and removals in flight get to finish at a stop.")
+
+    @property
+    def layout(self) -> NodeLayout:
+        """Names, numbers and directories for the driver."""
+        return NodeLayout(
+            data_dir=self.data_dir,
+            run_dir=self.run_dir,
+            instance=self.instance,
+            subnet=self.subnet,
+            uid_base=self.uid_base,
+            max_slots=self.max_slots,
+        )
+
+    @property
+    def effective_start_concurrency(self) -> int:
+        """`start_concurrency` or its default on this machine."""
+        return self.start_concurrency or 4 * len(os.sched_getaffinity(0))
+
+    def effective_max_sandboxes(self, memory_total_bytes: int) -> int:
+        """`max_sandboxes` or its default for that much memory; never more than there are slots."""
+        return min(self.max_sandboxes or max(memory_total_bytes // 2 // _IDLE_SANDBOX_BYTES, 16), self.max_slots)
