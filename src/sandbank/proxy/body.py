@@ -1,0 +1,133 @@
+"""Where a message's body ends. Bodies are counted, not copied: the bytes travel on as they came."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+MAX_CHUNK_LINE_BYTES = 4096
+MAX_TRAILER_BYTES = 64 * 1024
+
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
+_TRAILER_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
+_NO_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"connection", b"trailer"})
+
+
+class BodyError(Exception):
+    """The bytes break the framing that the head announced."""
+
+
+class Body(Protocol):
+    """Follows one message's body through the bytes of a connection."""
+
+    done: bool
+
+    def scan(self, data: bytes, start: int, payload: list[bytes] | None = None) -> int:
+        """The index behind the last byte of `data[start:]` that belongs to this body; sets `done` at its end.
+
+        With `payload`, what the body says without its framing is appended to it. `BodyError` when the framing is broken.
+        """
+        ...
+
+
+class LengthBody:
+    """A body of a known number of bytes."""
+
+    __slots__ = ("done", "remaining")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.done = length == 0
+
+    def scan(self, data: bytes, start: int, payload: list[bytes] | None = None) -> int:
+        """See `Body`."""
+        size = len(data) - start
+        if size >= self.remaining:
+            size = self.remaining
+            self.done = True
+        self.remaining -= size
+        if payload is not None:
+            payload.append(data[start : start + size])
+        return start + size
+
+
+class OpenBody:
+    """A response's body that ends when the origin closes the connection; whoever sees that sets `done`."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def scan(self, data: bytes, start: int, payload: list[bytes] | None = None) -> int:
+        """See `Body`."""
+        if payload is not None:
+            payload.append(data[start:])
+        return len(data)
+
+
+_SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+
+
+class ChunkedBody:
+    """A chunked body, checked as strictly as a head: hexadecimal sizes, CRLF only, trailers that are header lines."""
+
+    __slots__ = ("_partial", "_remaining", "_state", "_trailer_bytes", "done")
+
+    def __init__(self) -> None:
+        self.done = False
+        self._state = _SIZE
+        self._remaining = 0
+        self._partial = b""
+        self._trailer_bytes = 0
+
+    def scan(self, data: bytes, start: int, payload: list[bytes] | None = None) -> int:
+        """See `Body`."""
+        position = start
+        end = len(data)
+        while position < end and not self.done:
+            if self._state == _DATA:
+                size = min(self._remaining, end - position)
+                if payload is not None:
+                    payload.append(data[position : position + size])
+                self._remaining -= size
+                position += size
+                if self._remaining == 0:
+                    self._state = _DATA_END
+                continue
+            line_end = data.find(b"\n", position)
+            if line_end < 0:
+                self._keep(data[position:])
+                return end
+            line = self._partial + data[position : line_end + 1] if self._partial else data[position : line_end + 1]
+            self._partial = b""
+            position = line_end + 1
+            if line[-2:] != b"\r\n":
+                raise BodyError("bare line feed")
+            self._line(line[:-2])
+        return position
+
+    def _keep(self, piece: bytes) -> None:
+        self._partial += piece
+        limit = {_SIZE: MAX_CHUNK_LINE_BYTES, _DATA_END: 1, _TRAILER: MAX_TRAILER_BYTES}[self._state]
+        if len(self._partial) > limit or (self._state == _DATA_END and self._partial != b"\r"):
+            raise BodyError("chunk line too long")
+
+    def _line(self, line: bytes) -> None:
+        if self._state == _SIZE:
+            match = _CHUNK_LINE.fullmatch(line)
+            if match is None or len(line) > MAX_CHUNK_LINE_BYTES:
+                raise BodyError("invalid chunk size")
+            self._remaining = int(match[1], 16)
+            self._state = _DATA if self._remaining else _TRAILER
+        elif self._state == _DATA_END:
+            if line:
+                raise BodyError("chunk longer than announced")
+            self._state = _SIZE
+        elif not line:
+            self.done = True
+        else:
+            self._trailer_bytes += len(line) + 2
+            match = _TRAILER_LINE.fullmatch(line)
+            if match is None or match[1].lower() in _NO_TRAILERS or self._trailer_bytes > MAX_TRAILER_BYTES:
+                raise BodyError("invalid trailer")

@@ -1,0 +1,399 @@
+"""One HTTP/1.1 connection of a client: takes its requests one after the other, pipelined or not."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from typing import Protocol, cast
+
+from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody
+from sandbank.proxy.exchange import Exchange, Surroundings
+from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, RequestHead, ResponseHead, parse_request_head
+from sandbank.proxy.page import Page, plain
+from sandbank.proxy.reset import reset
+from sandbank.proxy.rewrite import rewrite_response
+
+_HEAD = 0  # between requests, or inside a head
+_EXCHANGE = 1  # a request is being served
+_DISCARD = 2  # the answer is complete, the request's body is not: its rest is thrown away
+_TUNNEL = 3  # after 101: bytes both ways
+_LINGER = 4  # we have ended the connection and wait for the client to do so
+_CLOSED = 5
+
+
+class ClientOwner(Protocol):
+    """The server that a connection belongs to."""
+
+    stopping: bool
+
+    def opened(self, connection: ClientConnection) -> bool:
+        """Count a new connection; False when there are too many."""
+        ...
+
+    def closed(self, connection: ClientConnection) -> None:
+        """Forget a connection."""
+        ...
+
+
+class ClientConnection(asyncio.Protocol):
+    """A client, its unread bytes and the exchange it is in. `deadline` is in the loop's time; the server's sweep enforces it."""
+
+    __slots__ = (
+        "_around",
+        "_body",
+        "_buffer",
+        "_discarded",
+        "_eof",
+        "_exchange",
+        "_head",
+        "_keep_alive",
+        "_owner",
+        "_reading",
+        "_request_held",
+        "_response_begun",
+        "_state",
+        "_write_paused",
+        "deadline",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+    _head: RequestHead
+
+    def __init__(self, owner: ClientOwner, around: Surroundings) -> None:
+        self._owner = owner
+        self._around = around
+        self._buffer = b""
+        self._body: Body | None = None
+        self._exchange: Exchange | None = None
+        self._state = _HEAD
+        self._keep_alive = True
+        self._eof = False
+        self._discarded = 0
+        self._reading = True
+        self._request_held = False
+        self._response_begun = False
+        self._write_paused = False
+        self.deadline = math.inf
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return self._state == _HEAD
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.deadline = self._around.loop.time() + self._around.limits.idle_timeout_seconds
+        self.transport.set_write_buffer_limits(high=self._around.limits.buffer_bytes)
+        if (sock := self.transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if not self._owner.opened(self):
+            self._reject(plain(503, "Too many connections"))
+
+    def data_received(self, data: bytes) -> None:
+        state = self._state
+        if state == _HEAD:
+            if self._write_paused:
+                self._keep(data)
+            else:
+                self._read_head(self._buffer + data if self._buffer else data)
+        elif state == _EXCHANGE:
+            if self._body is not None:
+                self._read_body(self._body, data)
+            else:
+                self._keep(data)
+        elif state == _TUNNEL:
+            if self._exchange is not None:
+                self._exchange.send_request(data)
+        elif state == _DISCARD:
+            self._discard(data)
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        if self._state in (_EXCHANGE, _TUNNEL) and self._body is None:
+            # A client that only stops sending still gets its answer; whether it has gone, the origin may judge.
+            if self._exchange is not None and not self._buffer:
+                self._exchange.client_ended()
+            return True
+        if self._state == _HEAD and self._buffer:
+            self._schedule_next()  # complete requests in there still count
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._state = _CLOSED
+        self._owner.closed(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        if self._exchange is not None:
+            self._exchange.pause_response()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._exchange is not None:
+            self._exchange.resume_response()
+        elif self._state == _HEAD:
+            self._read_next()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.deadline = math.inf
+        if self._state == _HEAD and self._buffer:
+            self._reject(plain(408, "Request head took too long"))
+        elif self._state == _LINGER:
+            self.transport.abort()
+        elif self._state == _DISCARD:
+            self._linger()
+        else:
+            self._close()
+
+    # Reading requests.
+
+    def _read_head(self, data: bytes) -> None:
+        while data.startswith(b"\r\n"):
+            data = data[2:]  # RFC 9112 §2.2: empty lines before a request are to be ignored
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or end > MAX_HEAD_BYTES:
+            if len(data) > MAX_HEAD_BYTES:
+                self._reject(plain(431, "Request head too large"))
+            elif b"\n\n" in data or b"\n\r\n" in data:
+                self._reject(plain(400, "Bad request: bare line feed"))
+            else:
+                if not self._buffer and data:
+                    self.deadline = self._around.loop.time() + self._around.limits.header_timeout_seconds
+                self._buffer = data
+                self._update_reading()
+            return
+        try:
+            head = parse_request_head(data[:end])
+        except HeadError as error:
+            self._reject(plain(error.status, f"Bad request: {error}"))
+            return
+        if head.method == b"CONNECT":
+            self._reject(plain(405, "Method not allowed"))
+            return
+        self._begin(head, data[end + 4 :])
+
+    def _begin(self, head: RequestHead, rest: bytes) -> None:
+        has_body = head.chunked or head.content_length > 0
+        self._buffer = b"" if has_body else rest
+        self._head = head
+        self._keep_alive = head.keep_alive
+        self._response_begun = False
+        self.deadline = math.inf
+        if head.chunked:
+            self._body = ChunkedBody()
+        elif head.content_length:
+            self._body = LengthBody(head.content_length)
+        self._state = _EXCHANGE
+        self._exchange = exchange = Exchange(self._around, self, head, has_body=has_body)
+        exchange.start()
+        if has_body and rest:
+            self.data_received(rest)
+        if self._eof and self._state == _EXCHANGE:
+            if self._body is not None:
+                self._close()
+            elif not self._buffer:
+                exchange.client_ended()
+
+    def _read_body(self, body: Body, data: bytes) -> None:
+        try:
+            end = body.scan(data, 0)
+        except BodyError as error:
+            exchange, self._exchange = self._exchange, None
+            if exchange is not None:
+                exchange.cancel()
+            self._body_broken(error)
+            return
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.send_request(data if end == len(data) else data[:end])
+        if body.done:
+            self._body = None
+            if exchange is not None:
+                exchange.end_request()
+            if end < len(data):
+                self._keep(data[end:])
+
+    def _body_broken(self, error: BodyError) -> None:
+        if self._response_begun:
+            self._abort()
+        else:
+            self._reject(plain(400, f"Bad request: {error}"))
+
+    def _discard(self, data: bytes) -> None:
+        body = self._body
+        if body is None:
+            return
+        self._discarded += len(data)
+        try:
+            end = body.scan(data, 0)
+        except BodyError:
+            self._linger()
+            return
+        if body.done:
+            self._body = None
+            self._buffer = data[end:]
+            self._next()
+        elif self._discarded > self._around.limits.discard_bytes:
+            self._linger()
+
+    def _keep(self, data: bytes) -> None:
+        self._buffer += data
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        """Read from the client unless the origin is slow, the answers pile up, or what it sent ahead waits already."""
+        too_much = len(self._buffer) > MAX_HEAD_BYTES and self._state != _HEAD
+        reading = not (self._request_held or too_much or (self._write_paused and self._state == _HEAD))
+        if reading != self._reading and not self.transport.is_closing():
+            self._reading = reading
+            if reading:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    # After an answer.
+
+    def _finished(self) -> None:
+        self._exchange = None
+        self._request_held = False
+        if self._body is None:
+            self._next()
+            return
+        self._state = _DISCARD
+        self._discarded = 0
+        self.deadline = self._around.loop.time() + self._around.limits.linger_seconds
+        self._update_reading()
+
+    def _next(self) -> None:
+        if not self._keep_alive or self._owner.stopping:
+            self._linger()
+            return
+        self._state = _HEAD
+        self.deadline = self._around.loop.time() + self._around.limits.idle_timeout_seconds
+        if self._buffer:
+            self._schedule_next()
+        elif self._eof:
+            self._close()
+        if not self._reading:
+            self._update_reading()
+
+    def _schedule_next(self) -> None:
+        self._around.loop.call_soon(self._read_next)  # not a call: a thousand pipelined refusals would nest as deeply
+
+    def _read_next(self) -> None:
+        if self._state == _HEAD and not self._write_paused:
+            if self._buffer:
+                self._read_head(self._buffer)
+                if self._eof and self._state == _HEAD and self._exchange is None:
+                    self._close()
+            self._update_reading()
+
+    def _linger(self) -> None:
+        """End the connection in order: a close with unread bytes would reset it, and the client might lose the answer."""
+        if self._state in (_LINGER, _CLOSED):
+            return
+        self._buffer = b""
+        if self._eof or self.transport.is_closing():
+            self._close()
+            return
+        self._state = _LINGER
+        self.deadline = self._around.loop.time() + self._around.limits.linger_seconds
+        self.transport.write_eof()
+        self._request_held = False
+        self._update_reading()
+
+    def _close(self) -> None:
+        self._state = _CLOSED
+        self.transport.close()
+
+    def _abort(self) -> None:
+        self._state = _CLOSED
+        reset(self.transport)
+
+    def _reject(self, page: Page) -> None:
+        self.transport.write(page.encode(close=True))
+        self._linger()
+
+    # What the exchange does (`ClientSide`).
+
+    def respond_interim(self, head: ResponseHead) -> None:
+        """See `ClientSide`."""
+        if self._head.minor == 1:
+            self.transport.write(rewrite_response(head, connection=None))
+
+    def respond(self, head: ResponseHead, *, open_ended: bool) -> None:
+        """See `ClientSide`."""
+        self._response_begun = True
+        if head.status == 101:
+            self._switch(head)
+            return
+        minor = self._head.minor
+        drop_framing = minor == 0 and head.chunked
+        if open_ended or drop_framing or self._owner.stopping:
+            self._keep_alive = False
+        if not self._keep_alive:
+            connection: bytes | None = b"close"
+        else:
+            connection = None if minor == 1 else b"keep-alive"
+        self.transport.write(rewrite_response(head, connection=connection, drop_framing=drop_framing))
+
+    def _switch(self, head: ResponseHead) -> None:
+        self._state = _TUNNEL
+        self._body = None
+        self.transport.write(rewrite_response(head, connection=b"Upgrade"))
+        early, self._buffer = self._buffer, b""
+        if early and self._exchange is not None:
+            self._exchange.send_request(early)
+        if self._eof and self._exchange is not None:
+            self._exchange.client_ended()
+        self._update_reading()
+
+    def send(self, data: bytes) -> None:
+        """See `ClientSide`."""
+        self.transport.write(data)
+
+    def complete(self) -> None:
+        """See `ClientSide`."""
+        if self._state == _TUNNEL:
+            self._exchange = None
+            self._close()
+        else:
+            self._finished()
+
+    def half_close(self) -> None:
+        """See `ClientSide`."""
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+
+    def refuse(self, page: Page) -> None:
+        """See `ClientSide`."""
+        head = self._head
+        if head.minor == 0 or self._owner.stopping or (self._body is not None and b"expect" in head.fields):
+            self._keep_alive = False
+        self._response_begun = True
+        self.transport.write(page.encode(close=not self._keep_alive, head_only=head.method == b"HEAD"))
+        self._finished()
+
+    def abort(self) -> None:
+        """See `ClientSide`."""
+        self._exchange = None
+        self._abort()
+
+    def pause_request(self) -> None:
+        """See `ClientSide`."""
+        self._request_held = True
+        self._update_reading()
+
+    def resume_request(self) -> None:
+        """See `ClientSide`."""
+        self._request_held = False
+        self._update_reading()

@@ -1,0 +1,82 @@
+"""From a socket that may still be connecting to a connection that belongs to its origin."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+from sandbank.domain.errors import NotFoundError, SandbankError
+from sandbank.proxy.origin import Origin
+from sandbank.proxy.upstream import UpstreamConnection
+
+
+class OriginClosedError(Exception):
+    """The origin was cut while it was being dialled."""
+
+
+async def _connected(sock: socket.socket) -> None:
+    """Return when the handshake is done; `OSError` when it failed. Over loopback it mostly is when `connect` returns."""
+    loop = asyncio.get_running_loop()
+    if (error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) != 0:
+        raise OSError(error, os.strerror(error))
+    try:
+        sock.getpeername()
+    except OSError as missing:
+        if missing.errno != errno.ENOTCONN:
+            raise
+    else:
+        return
+    writable: asyncio.Future[None] = loop.create_future()
+
+    def ready() -> None:
+        if not writable.done():
+            writable.set_result(None)
+
+    loop.add_writer(sock, ready)
+    try:
+        await writable
+    finally:
+        loop.remove_writer(sock)
+    if (error := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) != 0:
+        raise OSError(error, os.strerror(error))
+
+
+async def _attempt(origin: Origin, timeout_seconds: float) -> UpstreamConnection:
+    try:
+        sock = origin.dial()
+    except NotFoundError as error:
+        raise OriginClosedError from error
+    except SandbankError as error:
+        raise ConnectionRefusedError(error.message) from error
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await _connected(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: UpstreamConnection(origin), sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    if not origin.adopt(connection):
+        connection.cut()
+        raise OriginClosedError
+    return connection
+
+
+async def connect(origin: Origin, timeout_seconds: float) -> UpstreamConnection:
+    """A new connection to `origin`, tried as often as its policy says.
+
+    `OSError` (a timeout is one) when every attempt failed, `OriginClosedError` when there is no such origin any more. Cancelled: no socket
+    is left.
+    """
+    for pause_seconds in (*origin.policy.retry_pauses_seconds, None):
+        if origin.closed:
+            raise OriginClosedError
+        try:
+            return await _attempt(origin, timeout_seconds)
+        except OSError:
+            if pause_seconds is None:
+                raise
+            await asyncio.sleep(pause_seconds)
+    raise AssertionError("unreachable: the last attempt returns or raises")

@@ -1,0 +1,83 @@
+"""Requests to sandboxes of this node, in the order of contract data-plane §7.6."""
+
+from __future__ import annotations
+
+import hmac
+
+from sandbank.proxy import page
+from sandbank.proxy.control_routes import AGENT_PORT, clean_path, is_control_route
+from sandbank.proxy.head import RequestHead
+from sandbank.proxy.page import Page
+from sandbank.proxy.resolver import Decision, Forward
+from sandbank.proxy.routes import RouteTable
+from sandbank.proxy.target import Target, TargetError, parse_target
+
+
+def target_of(head: RequestHead) -> Target:
+    """The sandbox and port that a request is for; `TargetError` when it names none."""
+    fields = head.fields
+    return parse_target(
+        head.host.decode("latin-1"),
+        fields.get(b"e2b-sandbox-id", b"").decode("latin-1"),
+        fields.get(b"e2b-sandbox-port", b"").decode("latin-1"),
+    )
+
+
+def direct_host(target: Target) -> bytes | None:
+    """The host that names this sandbox itself, for requests that came to the shared one (contract data-plane §7.2)."""
+    if target.shared_domain is None:
+        return None
+    return f"{target.port}-{target.sandbox_id}.{target.shared_domain}".encode("latin-1")
+
+
+class LocalResolver:
+    """Answers from a `RouteTable`. As the first hop it also does that hop's part, naming the sandbox in the Host of shared hosts."""
+
+    def __init__(self, routes: RouteTable, *, first_hop: bool) -> None:
+        self._routes = routes
+        self._first_hop = first_hop
+
+    def resolve(self, head: RequestHead) -> Decision:
+        """See `Resolver`."""
+        try:
+            target = target_of(head)
+        except TargetError as error:
+            return page.plain(400, str(error))
+        is_agent = target.port == AGENT_PORT
+        if is_agent and is_control_route(head.target):
+            return page.control_route(clean_path(head.target)).page(head.fields)
+        found = self._routes.find_origin(target.sandbox_id, target.port)
+        if found is None:
+            return page.sandbox_not_found(target.sandbox_id).page(head.fields)
+        route, origin = found
+        forward = Forward(origin, target)
+        if self._first_hop and target.shared_domain is not None:
+            forward.host = direct_host(target)
+        if not is_agent:
+            if route.traffic_token is not None and (refusal := self._check_token(route.traffic_token, target, head)) is not None:
+                return refusal
+            if route.mask_request_host:
+                forward.forwarded_host = forward.host or head.host
+                forward.host = route.mask_request_host.replace("${PORT}", str(target.port)).encode()
+        return forward
+
+    @staticmethod
+    def _check_token(expected: str, target: Target, head: RequestHead) -> Page | None:
+        given = head.fields.get(b"e2b-traffic-access-token")
+        if not given:
+            return page.traffic_token_missing(target.sandbox_id).page(head.fields)
+        if not hmac.compare_digest(given, expected.encode()):
+            return page.traffic_token_invalid(target.sandbox_id).page(head.fields)
+        return None
+
+    def unreachable(self, head: RequestHead, forward: Forward) -> Page:
+        """See `Resolver`."""
+        return page.port_closed(forward.target.sandbox_id, forward.target.port).page(head.fields)
+
+    def gone(self, head: RequestHead, forward: Forward) -> Page:
+        """See `Resolver`."""
+        return page.sandbox_not_found(forward.target.sandbox_id).page(head.fields)
+
+    def sweep(self, now: float) -> None:
+        """See `Resolver`."""
+        self._routes.sweep(now)

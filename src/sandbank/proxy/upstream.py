@@ -1,0 +1,262 @@
+"""One connection to an origin: sends requests in turn, reads answers, tells where each ends."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody, OpenBody
+from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, ResponseHead, find_response_end, parse_response_head
+from sandbank.proxy.reset import reset
+
+
+class ResponseSink(Protocol):
+    """Whoever asked, as the connection sees it. After `on_complete` or `on_lost` nothing more is called."""
+
+    def on_interim(self, head: ResponseHead) -> None:
+        """A 1xx answer other than 101; the final one follows."""
+        ...
+
+    def on_head(self, head: ResponseHead, *, open_ended: bool) -> None:
+        """The final answer begins; `open_ended` when its body lasts until the connection ends. After a 101 raw bytes follow."""
+        ...
+
+    def on_body(self, data: bytes) -> None:
+        """Bytes of the body, with or without their chunked framing as `begin` was told."""
+        ...
+
+    def on_complete(self, *, reusable: bool) -> None:
+        """The answer ended in order; the connection is the sink's to keep or to close."""
+        ...
+
+    def on_half_close(self) -> None:
+        """The origin sends nothing more into a tunnel, but still reads."""
+        ...
+
+    def on_lost(self) -> None:
+        """The connection broke, or what came was no HTTP."""
+        ...
+
+    def pause_request(self) -> None:
+        """The origin does not read as fast as it is sent to."""
+        ...
+
+    def resume_request(self) -> None:
+        """The origin reads again."""
+        ...
+
+
+class UpstreamOwner(Protocol):
+    """Who keeps count of a connection."""
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """The connection is gone."""
+        ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A connection to an origin, with at most one request at a time."""
+
+    __slots__ = (
+        "_body",
+        "_buffer",
+        "_closed",
+        "_head_only",
+        "_keep_alive",
+        "_owner",
+        "_payload_only",
+        "_sink",
+        "_tunnel",
+        "_upgrade",
+        "idle_since",
+        "requests",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, owner: UpstreamOwner) -> None:
+        self._owner = owner
+        self._sink: ResponseSink | None = None
+        self._buffer = b""
+        self._body: Body | None = None
+        self._tunnel = False
+        self._closed = False
+        self._head_only = False
+        self._payload_only = False
+        self._upgrade = False
+        self._keep_alive = False
+        self.requests = 0
+        self.idle_since = 0.0
+
+    @property
+    def closed(self) -> bool:
+        """Whether this connection can carry nothing more."""
+        return self._closed or self.transport.is_closing()
+
+    def begin(self, sink: ResponseSink, *, head_only: bool, upgrade: bool, payload_only: bool) -> None:
+        """Expect the answer to a request that the caller sends now: to a HEAD, with leave to switch protocols, without chunked framing."""
+        self._sink = sink
+        self._head_only = head_only
+        self._upgrade = upgrade
+        self._payload_only = payload_only
+        self.requests += 1
+
+    def send(self, data: bytes) -> None:
+        """Send request bytes; the sink is paused when too many wait."""
+        self.transport.write(data)
+
+    def half_close(self) -> None:
+        """Send no more, read on."""
+        if not self.closed:
+            self.transport.write_eof()
+
+    def pause(self) -> None:
+        """Read nothing more for now."""
+        if not self.closed:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self.closed:
+            self.transport.resume_reading()
+
+    def close(self) -> None:
+        """End the connection in order; the sink hears nothing more."""
+        self._sink = None
+        self.transport.close()
+
+    def cut(self) -> None:
+        """End the connection hard; the sink hears nothing more."""
+        self._sink = None
+        reset(self.transport)
+
+    def fail(self) -> None:
+        """End the connection hard and tell the sink."""
+        sink, self._sink = self._sink, None
+        reset(self.transport)
+        if sink is not None:
+            sink.on_lost()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        sink = self._sink
+        if sink is None:
+            self.cut()  # an idle origin has nothing to say, and what it says must not meet the next request
+        elif self._tunnel:
+            sink.on_body(data)
+        elif self._body is None:
+            self._read_head(sink, data)
+        else:
+            self._read_body(sink, self._body, data, 0)
+
+    def eof_received(self) -> bool:
+        sink = self._sink
+        if sink is None:
+            return False
+        if self._tunnel:
+            sink.on_half_close()
+            return True
+        if isinstance(self._body, OpenBody):
+            self._finish(sink, reusable=False)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed = True
+        self._owner.forget(self)
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.on_lost()
+
+    def pause_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.pause_request()
+
+    def resume_writing(self) -> None:
+        if self._sink is not None:
+            self._sink.resume_request()
+
+    # Reading answers.
+
+    def _read_head(self, sink: ResponseSink, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        while True:
+            found = find_response_end(data)
+            if found is None:
+                if len(data) > MAX_HEAD_BYTES:
+                    self.fail()
+                else:
+                    self._buffer = data
+                return
+            end, start = found
+            try:
+                head = parse_response_head(data[:end])
+            except HeadError:
+                self.fail()
+                return
+            if head.status >= 200:
+                break
+            if head.status == 101:
+                self._switch(sink, head, data[start:])
+                return
+            sink.on_interim(head)
+            data = data[start:]
+            if not data:
+                return
+        body = self._body_of(head)
+        self._keep_alive = head.keep_alive
+        sink.on_head(head, open_ended=type(body) is OpenBody)
+        if self._sink is None:
+            return  # the sink gave up
+        if body is None:
+            self._finish(sink, reusable=head.keep_alive and start == len(data))
+            return
+        self._body = body
+        if start < len(data):
+            self._read_body(sink, body, data, start)
+
+    def _body_of(self, head: ResponseHead) -> Body | None:
+        if self._head_only or head.status in (204, 304):
+            return None
+        if head.chunked:
+            return ChunkedBody()
+        if head.content_length is not None:
+            return LengthBody(head.content_length) if head.content_length else None
+        return OpenBody()
+
+    def _switch(self, sink: ResponseSink, head: ResponseHead, rest: bytes) -> None:
+        if not self._upgrade:
+            self.fail()  # nobody asked for another protocol
+            return
+        self._tunnel = True
+        sink.on_head(head, open_ended=False)
+        if rest and self._sink is not None:
+            sink.on_body(rest)
+
+    def _read_body(self, sink: ResponseSink, body: Body, data: bytes, start: int) -> None:
+        payload: list[bytes] | None = [] if self._payload_only else None
+        try:
+            end = body.scan(data, start, payload)
+        except BodyError:
+            self.fail()
+            return
+        if payload is not None:
+            if content := b"".join(payload):
+                sink.on_body(content)
+        elif start == 0 and end == len(data):
+            sink.on_body(data)
+        elif end > start:
+            sink.on_body(data[start:end])
+        if body.done and self._sink is not None:
+            self._finish(sink, reusable=self._keep_alive and end == len(data))
+
+    def _finish(self, sink: ResponseSink, *, reusable: bool) -> None:
+        self._sink = None
+        self._body = None
+        sink.on_complete(reusable=reusable and not self.closed)
