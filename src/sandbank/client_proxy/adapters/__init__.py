@@ -1,0 +1,1 @@
+"""Where this service's knowledge of nodes comes from."""

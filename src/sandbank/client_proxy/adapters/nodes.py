@@ -1,0 +1,86 @@
+"""Requests to sandboxes on other nodes: the catalog says where, the node's own proxy does the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from sandbank.proxy import page
+from sandbank.proxy.head import RequestHead
+from sandbank.proxy.local import direct_host, target_of
+from sandbank.proxy.origin import NODE_POLICY, Origin
+from sandbank.proxy.page import Page
+from sandbank.proxy.resolver import Decision, Forward
+from sandbank.proxy.target import Target, TargetError
+from sandbank.state.catalog import Catalog, CatalogEntry, MemoryCatalog
+
+logger = structlog.get_logger(__name__)
+
+
+def _connect(address: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    code = sock.connect_ex((address, port))
+    if code not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise OSError(code, os.strerror(code))
+    return sock
+
+
+class NodeResolver:
+    """Asks the catalog which node runs a sandbox (contract data-plane §7.2). A catalog that fails counts as one that does not know."""
+
+    def __init__(self, catalog: Catalog, *, port: int, timeout_seconds: float) -> None:
+        self._catalog = catalog
+        self._find_now: Callable[[str], CatalogEntry | None] | None = catalog.find_now if isinstance(catalog, MemoryCatalog) else None
+        self._port = port
+        self._timeout_seconds = timeout_seconds
+        self._origins: dict[str, Origin] = {}
+
+    def resolve(self, head: RequestHead) -> Decision | Coroutine[Any, Any, Decision]:
+        """See `Resolver`."""
+        try:
+            target = target_of(head)
+        except TargetError as error:
+            return page.plain(400, str(error))
+        if self._find_now is not None:
+            return self._decide(head, target, self._find_now(target.sandbox_id))
+        return self._look_up(head, target)
+
+    async def _look_up(self, head: RequestHead, target: Target) -> Decision:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                entry = await self._catalog.find(target.sandbox_id)
+        except Exception as error:  # noqa: BLE001  # request boundary: whatever a store raises, the client gets its page
+            logger.warning("catalog look-up failed", sandbox_id=target.sandbox_id, error=str(error))
+            entry = None
+        return self._decide(head, target, entry)
+
+    def _decide(self, head: RequestHead, target: Target, entry: CatalogEntry | None) -> Decision:
+        if entry is None or not entry.orchestrator_ip:
+            return page.sandbox_not_found(target.sandbox_id).page(head.fields)
+        address = entry.orchestrator_ip
+        origin = self._origins.get(address)
+        if origin is None:
+            origin = self._origins[address] = Origin(lambda: _connect(address, self._port), NODE_POLICY)
+        host = direct_host(target)
+        return Forward(origin, target, host=host, forwarded_host=None if host is None else head.host)
+
+    def unreachable(self, head: RequestHead, forward: Forward) -> Page:
+        """See `Resolver`."""
+        return page.plain(502, "Failed to route request to sandbox")
+
+    def gone(self, head: RequestHead, forward: Forward) -> Page:
+        """See `Resolver`."""
+        return self.unreachable(head, forward)
+
+    def sweep(self, now: float) -> None:
+        """See `Resolver`."""
+        for address in [address for address, origin in self._origins.items() if not origin.sweep(now)]:
+            del self._origins[address]

@@ -1,0 +1,34 @@
+"""Puts the client proxy together."""
+
+from __future__ import annotations
+
+from sandbank.client_proxy.adapters.nodes import NodeResolver
+from sandbank.client_proxy.endpoints.edge import EdgePages
+from sandbank.client_proxy.endpoints.health import HealthPages
+from sandbank.client_proxy.endpoints.service import ClientProxyService, Readiness
+from sandbank.client_proxy.settings import ClientProxySettings
+from sandbank.proxy.local import LocalResolver
+from sandbank.proxy.resolver import Resolver
+from sandbank.proxy.routes import RouteTable
+from sandbank.proxy.server import ProxyServer
+from sandbank.state.catalog import Catalog
+
+
+def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: Catalog) -> ClientProxyService:
+    """With `routes`, the table of the node in the same process, requests take one hop; else the catalog names the node for the second."""
+    resolver: Resolver
+    if routes is not None:
+        resolver = LocalResolver(routes, first_hop=True)
+    else:
+        resolver = NodeResolver(catalog, port=settings.orchestrator_proxy_port, timeout_seconds=settings.catalog_timeout_seconds)
+    readiness = Readiness()
+    others = []
+    if settings.health_port is not None:
+        others.append(ProxyServer("client-proxy health", HealthPages(readiness), host=settings.bind, port=settings.health_port))
+    if settings.edge_port is not None:
+        edge = EdgePages(readiness, node_id=settings.node_id, secret=settings.edge_secret.get_secret_value())
+        others.append(ProxyServer("edge API", edge, host=settings.bind, port=settings.edge_port))
+    traffic = ProxyServer(
+        "client-proxy", resolver, host=settings.bind, port=settings.client_proxy_port, drain_seconds=settings.drain_seconds
+    )
+    return ClientProxyService(traffic, tuple(others), readiness)
