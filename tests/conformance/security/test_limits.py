@@ -1,0 +1,127 @@
+"""Memory, processor, process and disk limits: what exceeds them dies or waits alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from e2b import Sandbox
+
+from tests.conformance.security.conftest import attempt
+from tests.product.instance import Instance
+
+
+@contextmanager
+def undisturbed(neighbour: Sandbox) -> Iterator[None]:
+    """Keeps asking a neighbour and the API meanwhile, and raises if either fails to answer."""
+    failures: list[str] = []
+    stopping = threading.Event()
+
+    def ask() -> None:
+        while not stopping.is_set():
+            try:
+                assert neighbour.commands.run("echo fine", timeout=30).stdout == "fine\n"
+                assert neighbour.get_info().sandbox_id == neighbour.sandbox_id
+                with Sandbox.create(timeout=60) as fresh:
+                    assert fresh.commands.run("echo fresh", timeout=30).stdout == "fresh\n"
+            except Exception as error:
+                failures.append(repr(error))
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+    assert failures == []
+
+
+@pytest.fixture
+def victim(server: Instance) -> Iterator[Sandbox]:
+    """A sandbox to exhaust."""
+    made = Sandbox.create(timeout=300)
+    yield made
+    made.kill()
+
+
+def test_memory_bomb_dies_alone(victim: Sandbox, neighbour: Sandbox) -> None:
+    with undisturbed(neighbour):
+        bomb = attempt(victim, 'exec python3 -c "b=[]\nwhile True: b.append(bytearray(1 << 24))"', user="user", timeout=120)
+    assert bomb.code != 0
+    assert attempt(victim, "echo survived", user="user").output == "survived\n", "the bomb took the whole sandbox with it"
+
+
+def test_memory_bomb_in_files_dies_alone(victim: Sandbox, neighbour: Sandbox) -> None:
+    with undisturbed(neighbour):
+        attempt(victim, "head -c 20G /dev/zero > /dev/shm/bomb", timeout=120)
+    assert attempt(victim, "rm -f /dev/shm/bomb; echo survived", user="user").output.endswith("survived\n")
+
+
+def test_fork_bomb_dies_alone(victim: Sandbox, neighbour: Sandbox) -> None:
+    with undisturbed(neighbour):
+        bomb = victim.commands.run("bomb() { bomb | bomb & }; bomb; sleep 8", background=True, timeout=0)
+        time.sleep(6)
+        bomb.disconnect()
+        assert victim.kill() is True
+    assert victim.is_running() is False
+
+
+def test_memory_is_the_templates(victim: Sandbox) -> None:
+    limit = victim.get_info().memory_mb
+    code = f"import mmap; m=mmap.mmap(-1, {limit // 2} << 20)\nfor i in range(0, len(m), 4096): m[i] = 1"
+    assert attempt(victim, f'python3 -c "{code}"', user="user").code == 0
+    code = f"import mmap; m=mmap.mmap(-1, {limit * 5 // 4} << 20)\nfor i in range(0, len(m), 4096): m[i] = 1"
+    assert attempt(victim, f'python3 -c "{code}"', user="user").code != 0
+
+
+def test_processes_are_limited(victim: Sandbox) -> None:
+    code = (
+        "import os, time\n"
+        "n = 0\n"
+        "try:\n"
+        "    while n < 40000:\n"
+        "        if os.fork() == 0:\n"
+        "            time.sleep(20); os._exit(0)\n"
+        "        n += 1\n"
+        "except OSError as error:\n"
+        "    print('limited', error.errno)\n"
+    )
+    victim.files.write("/tmp/fork.py", code)
+    handle = victim.commands.run("python3 /tmp/fork.py", background=True, timeout=0)
+    seen = ""
+    for out, _, _ in handle:
+        seen += out or ""
+        if "limited" in seen:
+            break
+    assert "limited 11" in seen
+
+
+def test_processor_quota_holds(victim: Sandbox) -> None:
+    cpus = victim.get_info().cpu_count
+    burn = f"for i in $(seq {cpus * 2 + 2}); do timeout 3 sh -c 'while :; do :; done' & done; wait; times | tail -1"
+    output = attempt(victim, f'bash -c "{burn}"', user="user").output.split()
+    seconds = sum(int(part.split("m")[0]) * 60 + float(part.split("m")[1].rstrip("s")) for part in output[-2:])
+    assert seconds <= cpus * 3 * 1.25 + 0.5, f"{seconds} s of processor time in 3 s with {cpus} processors"
+
+
+def test_disk_is_limited(victim: Sandbox, neighbour: Sandbox, server: Instance) -> None:
+    import os
+
+    before = os.statvfs(server.data_dir)
+    free = before.f_bavail * before.f_frsize
+    with undisturbed(neighbour):
+        done = attempt(victim, "fallocate -l 200G /home/user/huge || head -c 100G /dev/zero > /home/user/huge", user="user", timeout=300)
+    assert done.code != 0
+    after = os.statvfs(server.data_dir)
+    assert after.f_bavail * after.f_frsize > free // 4, "one sandbox could fill the node's disk"
+
+
+def test_open_files_and_inodes_of_the_node_are_not_exhausted(victim: Sandbox, neighbour: Sandbox) -> None:
+    code = "import os\nfds=[]\ntry:\n    while True: fds.append(os.open('/dev/null', 0))\nexcept OSError as e: print('limited', e.errno, len(fds))"
+    with undisturbed(neighbour):
+        assert "limited 24" in attempt(victim, f'python3 -c "{code}"', user="user").output
