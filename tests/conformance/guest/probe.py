@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import pty
 import socket
 import sys
 from collections.abc import Callable
@@ -49,9 +51,8 @@ REFUSALS = {errno.EPERM, errno.ENOSYS, errno.EACCES, errno.EAFNOSUPPORT, errno.E
 
 def refused(number: int) -> str:
     """The verdict for an errno: only a refusal for lack of permission counts, not a complaint about the arguments."""
-    return (
-        f"refused {errno.errorcode[number]}" if number in REFUSALS else f"ALLOWED (arguments judged: {errno.errorcode.get(number, number)})"
-    )
+    name = errno.errorcode.get(number, str(number))
+    return f"refused {name}" if number in REFUSALS else f"ALLOWED (arguments judged: {name})"
 
 
 def call(name: str) -> str:
@@ -79,12 +80,9 @@ def raw(_: str) -> str:
     return "ALLOWED"
 
 
-def ioctl(_: str) -> str:
+def push_input(_: str) -> str:
     """Tries TIOCSTI: pushing input into a terminal, the way out of a su."""
-    import fcntl
-    import pty
-
-    _, slave = pty.openpty()
+    slave = pty.openpty()[1]
     try:
         fcntl.ioctl(slave, 0x5412, b"x")
     except OSError as error:
@@ -123,7 +121,7 @@ WAYS: dict[str, Callable[[str], str]] = {
     "call": call,
     "family": family,
     "raw": raw,
-    "tiocsti": ioctl,
+    "tiocsti": push_input,
     "clone": clone,
     "ptrace": ptrace,
     "setns": setns,

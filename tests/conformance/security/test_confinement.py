@@ -13,6 +13,28 @@ from tests.conformance.guest.probe import CALLS, FAMILIES
 from tests.conformance.security.conftest import attempt
 from tests.product.instance import Instance
 
+FORBIDDEN_CAPABILITIES = {
+    "linux_immutable": 9,
+    "net_admin": 12,
+    "net_raw": 13,
+    "sys_module": 16,
+    "sys_rawio": 17,
+    "sys_admin": 21,
+    "sys_boot": 22,
+    "sys_time": 25,
+    "audit_control": 30,
+    "mac_override": 32,
+    "mac_admin": 33,
+    "syslog": 34,
+    "wake_alarm": 35,
+    "block_suspend": 36,
+    "audit_read": 37,
+    "perfmon": 38,
+    "bpf": 39,
+    "checkpoint_restore": 40,
+}
+"""Bits of linux/capability.h that nothing in a sandbox may ever hold."""
+
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 @pytest.mark.parametrize("user", ["root", "user"])
@@ -54,15 +76,13 @@ def test_users_cannot_trace_the_first_process(sandbox: Sandbox) -> None:
         "echo 1 > /proc/sys/vm/drop_caches",
         "echo 0 > /proc/sys/kernel/randomize_va_space",
         "echo 1 > /proc/sys/net/ipv4/ip_forward",
-        "modprobe dummy || insmod /nonexistent.ko && false",
         "dmesg",
         "date -s '2001-01-01'",
-        "ip link set lo down && ip link set lo up && false",
+        "ip link set lo down",
         "ip link add probe type dummy",
         "ip addr add 10.0.0.99/24 dev lo",
         "ip route add 10.0.0.0/8 dev lo",
         "nft list ruleset",
-        "chroot /proc/1/root/.. ls /host 2>/dev/null",
         "cat /dev/mem",
         "cat /proc/kcore",
         "cat /proc/kallsyms | grep -v '^0000000000000000' | grep -q .",
@@ -71,7 +91,7 @@ def test_users_cannot_trace_the_first_process(sandbox: Sandbox) -> None:
         "cat /sys/firmware/acpi/tables/*",
         "echo 1 > /sys/kernel/mm/ksm/run",
         "mkdir /sys/fs/cgroup/escape || mkdir /sys/fs/cgroup/memory/escape",
-        "cat /proc/1/environ | tr '\\0' '\\n' | grep -E 'PATH|SANDBANK|HOME'",
+        "cat /proc/1/environ | tr '\\0' '\\n' | grep -E 'SANDBANK|POSTGRES|SECRET|TOKEN|E2B_API'",
         "nsenter --target 1 --mount true",
     ],
 )
@@ -80,31 +100,11 @@ def test_commands_that_are_refused(sandbox: Sandbox, command: str) -> None:
 
 
 def test_capabilities_are_bounded_and_cannot_be_regained(sandbox: Sandbox) -> None:
-    forbidden = {
-        "sys_admin": 21,
-        "net_admin": 12,
-        "net_raw": 13,
-        "sys_module": 16,
-        "sys_rawio": 17,
-        "sys_boot": 22,
-        "sys_time": 25,
-        "mac_admin": 33,
-        "mac_override": 32,
-        "syslog": 34,
-        "wake_alarm": 35,
-        "block_suspend": 36,
-        "audit_control": 30,
-        "audit_read": 37,
-        "perfmon": 38,
-        "bpf": 39,
-        "checkpoint_restore": 40,
-        "linux_immutable": 9,
-    }
     status = attempt(sandbox, "cat /proc/self/status").output
     for kind in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb"):
         found = re.search(rf"^{kind}:\s*([0-9a-f]+)$", status, re.MULTILINE)
         assert found is not None
-        held = {name for name, bit in forbidden.items() if int(found[1], 16) >> bit & 1}
+        held = {name for name, bit in FORBIDDEN_CAPABILITIES.items() if int(found[1], 16) >> bit & 1}
         assert held == set(), f"{kind} holds {held}"
     assert re.search(r"^Seccomp:\s*2$", status, re.MULTILINE)
     first = attempt(sandbox, "cat /proc/1/status").output
@@ -112,9 +112,8 @@ def test_capabilities_are_bounded_and_cannot_be_regained(sandbox: Sandbox) -> No
 
 
 def test_setuid_programs_work(sandbox: Sandbox) -> None:
-    assert attempt(
-        sandbox, "sudo -n id -u; sudo -n -u user id -un; su user -c 'id -un' < /dev/null || true", user="user"
-    ).output.startswith("0\nuser\n")
+    done = attempt(sandbox, "sudo -n id -u; sudo -n -u user id -un; sudo -n su user -c 'id -un'", user="user")
+    assert done.output == "0\nuser\nuser\n"
     assert attempt(sandbox, "passwd -S user", user="user").code == 0
     assert attempt(sandbox, "install -m 4755 /usr/bin/id /tmp/setuid-id").code == 0
     assert attempt(sandbox, "/tmp/setuid-id -u", user="user").output == "0\n"
@@ -136,9 +135,8 @@ def test_no_process_of_the_node_is_visible(sandbox: Sandbox) -> None:
 
 
 def test_no_path_of_the_node_is_named(sandbox: Sandbox, server: Instance) -> None:
-    seen = attempt(
-        sandbox, "cat /proc/mounts /proc/self/mountinfo /proc/1/mountinfo /proc/self/cgroup /proc/1/cgroup; find /proc/1/fd -printf '%l\\n'"
-    ).output
+    tables = "/proc/mounts /proc/self/mountinfo /proc/1/mountinfo /proc/self/cgroup /proc/1/cgroup"
+    seen = attempt(sandbox, f"cat {tables}; find /proc/1/fd -printf '%l\n'").output
     for name in (str(server.data_dir), str(server.run_dir), "sandbank", str(Path.cwd()), "lowerdir", server.name + "/"):
         assert name not in seen, f"{name} is visible in\n{seen}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -110,8 +111,6 @@ def test_processor_quota_holds(victim: Sandbox) -> None:
 
 
 def test_disk_is_limited(victim: Sandbox, neighbour: Sandbox, server: Instance) -> None:
-    import os
-
     before = os.statvfs(server.data_dir)
     free = before.f_bavail * before.f_frsize
     with undisturbed(neighbour):
@@ -122,6 +121,6 @@ def test_disk_is_limited(victim: Sandbox, neighbour: Sandbox, server: Instance) 
 
 
 def test_open_files_and_inodes_of_the_node_are_not_exhausted(victim: Sandbox, neighbour: Sandbox) -> None:
-    code = "import os\nfds=[]\ntry:\n    while True: fds.append(os.open('/dev/null', 0))\nexcept OSError as e: print('limited', e.errno, len(fds))"
+    code = "import os\nn=0\ntry:\n    while True: os.open('/dev/null', 0); n += 1\nexcept OSError as e: print('limited', e.errno, n)"
     with undisturbed(neighbour):
         assert "limited 24" in attempt(victim, f'python3 -c "{code}"', user="user").output

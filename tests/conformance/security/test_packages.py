@@ -31,18 +31,16 @@ def test_pip_install_for_the_system_and_the_user(sandbox: Sandbox) -> None:
 
 
 def test_npm_install(sandbox: Sandbox) -> None:
-    command = (
-        "mkdir -p ~/node && cd ~/node && npm install --no-audit --no-fund left-pad && node -e \"console.log(require('left-pad')('x', 3))\""
-    )
+    use = "node -e \"console.log(require('left-pad')('x', 3))\""
+    command = f"mkdir -p ~/node && cd ~/node && npm install --no-audit --no-fund left-pad && {use}"
     done = attempt(sandbox, command, user="user", timeout=240)
     assert done.code == 0, done.output
     assert done.output.endswith("  x\n")
 
 
 def test_usual_tools_are_there(sandbox: Sandbox) -> None:
-    done = attempt(
-        sandbox, "for t in bash python3 pip node npm git curl sudo ip ps; do command -v $t >/dev/null || echo missing $t; done", user="user"
-    )
+    tools = "bash python3 pip node npm git curl sudo ip ps"
+    done = attempt(sandbox, f"for t in {tools}; do command -v $t >/dev/null || echo missing $t; done", user="user")
     assert done.output == ""
     assert attempt(sandbox, "git init -q /tmp/repository && git -C /tmp/repository status --short", user="user").code == 0
     assert attempt(sandbox, "ps aux | wc -l", user="user").code == 0
