@@ -1,0 +1,112 @@
+"""Accounts in SQL, cached."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from sandbank.aiokit.tasks import TaskGroup
+from sandbank.api.adapters.cache import RefreshingCache
+from sandbank.api.adapters.sql_errors import translated
+from sandbank.api.core.team import Membership, Team
+from sandbank.db import models_accounts as models
+from sandbank.db.seed import api_key_row
+from sandbank.db.views import team_limits
+
+_TEAM = (
+    models.Team.id,
+    models.Team.slug,
+    models.Team.name,
+    models.Team.is_banned,
+    models.Team.is_blocked,
+    models.Team.blocked_reason,
+    team_limits.c.concurrent_sandboxes,
+    team_limits.c.max_length_hours,
+)
+
+
+class AccountRepo:
+    """Reads whom credentials stand for. `on_key_used` hears of a key each time its row is read, so about once a minute while in use."""
+
+    def __init__(self, sessions: async_sessionmaker[AsyncSession], tasks: TaskGroup, on_key_used: Callable[[str], None]) -> None:
+        self._sessions = sessions
+        self._on_key_used = on_key_used
+        self._teams_by_key: RefreshingCache[str, Team] = RefreshingCache(self._load_by_key, tasks)
+        self._teams: RefreshingCache[str, Team] = RefreshingCache(self._load_team, tasks)
+        self._users: RefreshingCache[str, str] = RefreshingCache(self._load_user, tasks)
+
+    async def find_team_by_key(self, key_hash: str) -> Team | None:
+        """The team of an API key."""
+        return await self._teams_by_key.get(key_hash)
+
+    async def find_team(self, team_id: str) -> Team | None:
+        """A team by its ID, a UUID."""
+        return await self._teams.get(team_id)
+
+    async def find_user_by_token(self, token_hash: str) -> str | None:
+        """The user of an access token."""
+        return await self._users.get(token_hash)
+
+    async def list_memberships(self, user_id: str) -> Sequence[Membership]:
+        """The user's teams, the default one first."""
+        query = (
+            select(models.Team.id, models.Team.name, models.UserTeam.is_default)
+            .join(models.UserTeam, models.UserTeam.team_id == models.Team.id)
+            .where(models.UserTeam.user_id == uuid.UUID(user_id))
+            .order_by(models.UserTeam.is_default.desc(), models.Team.name)
+        )
+        with translated():
+            async with self._sessions() as session:
+                rows = (await session.execute(query)).all()
+        return [Membership(str(row.id), row.name, row.is_default) for row in rows]
+
+    async def add_api_key(self, team_id: str, user_id: str, name: str, raw_key: str) -> None:
+        """Store a new key's hash."""
+        row = api_key_row(raw_key, uuid.UUID(team_id), name, uuid.UUID(user_id))
+        with translated():
+            async with self._sessions.begin() as session:
+                session.add(row)
+        self._teams_by_key.invalidate(row.api_key_hash)
+
+    async def _load_by_key(self, key_hash: str) -> Team | None:
+        query = (
+            select(*_TEAM)
+            .join(team_limits, team_limits.c.id == models.Team.id)
+            .join(models.TeamApiKey, models.TeamApiKey.team_id == models.Team.id)
+            .where(models.TeamApiKey.api_key_hash == key_hash)
+        )
+        team = await self._team(query)
+        if team is not None:
+            self._on_key_used(key_hash)
+        return team
+
+    async def _load_team(self, team_id: str) -> Team | None:
+        query = select(*_TEAM).join(team_limits, team_limits.c.id == models.Team.id).where(models.Team.id == uuid.UUID(team_id))
+        return await self._team(query)
+
+    async def _team(self, query: Select[uuid.UUID, str, str, bool, bool, str | None, int, int]) -> Team | None:
+        with translated():
+            async with self._sessions() as session:
+                row = (await session.execute(query)).first()
+        if row is None:
+            return None
+        return Team(
+            team_id=str(row.id),
+            slug=row.slug,
+            name=row.name,
+            concurrent_sandboxes=row.concurrent_sandboxes,
+            max_length_hours=row.max_length_hours,
+            is_banned=row.is_banned,
+            is_blocked=row.is_blocked,
+            blocked_reason=row.blocked_reason,
+        )
+
+    async def _load_user(self, token_hash: str) -> str | None:
+        query = select(models.AccessToken.user_id).where(models.AccessToken.access_token_hash == token_hash)
+        with translated():
+            async with self._sessions() as session:
+                user_id = await session.scalar(query)
+        return None if user_id is None else str(user_id)

@@ -1,0 +1,113 @@
+"""Sandboxes as the nodes' messages say them (data-plane contract §9.1)."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from sandbank.api.core.start import SandboxStart, Started
+from sandbank.contracts.orchestrator import (
+    RunningSandbox,
+    SandboxConfig,
+    SandboxCreateRequest,
+    SandboxCreateResponse,
+    SandboxNetworkConfig,
+    SandboxNetworkEgressConfig,
+    SandboxNetworkIngressConfig,
+)
+from sandbank.domain.sandbox import Sandbox
+
+_EVERYTHING = "0.0.0.0/0"
+
+
+def to_timestamp(at: datetime) -> Timestamp:
+    """A time as the wire has it."""
+    stamp = Timestamp()
+    stamp.FromDatetime(at.astimezone(UTC).replace(tzinfo=None))
+    return stamp
+
+
+def from_timestamp(stamp: Timestamp) -> datetime:
+    """And back, to the microsecond."""
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def create_request(start: SandboxStart, execution_id: str, now: datetime) -> SandboxCreateRequest:
+    """What a node is told. The end is what the timeout makes of `now`; the node says in its answer what it made of it."""
+    template = start.template
+    config = SandboxConfig(
+        template_id=template.template_id,
+        base_template_id=template.template_id,
+        build_id=template.build_id,
+        kernel_version=template.kernel_version,
+        firecracker_version=template.firecracker_version,
+        envd_version=template.envd_version,
+        sandbox_id=start.sandbox_id,
+        execution_id=execution_id,
+        team_id=start.team_id,
+        env_vars=dict(start.env_vars),
+        metadata=dict(start.metadata),
+        vcpu=template.vcpu,
+        ram_mb=template.ram_mb,
+        total_disk_size_mb=template.disk_mb,
+        max_sandbox_length=start.max_length_hours,
+        requested_timeout_seconds=start.timeout_seconds,
+    )
+    if template.alias is not None:
+        config.alias = template.alias
+    if start.envd_access_token is not None:
+        config.envd_access_token = start.envd_access_token
+    if start.allow_internet_access is not None:
+        config.allow_internet_access = start.allow_internet_access
+    if start.network is not None:
+        config.requested_network_json = json.dumps(start.network)
+    config.network.CopyFrom(_network(start))
+    end_at = now + timedelta(seconds=start.timeout_seconds)
+    return SandboxCreateRequest(sandbox=config, start_time=to_timestamp(now), end_time=to_timestamp(end_at))
+
+
+def _network(start: SandboxStart) -> SandboxNetworkConfig:
+    ingress = SandboxNetworkIngressConfig()
+    if start.traffic_access_token is not None:
+        ingress.traffic_access_token = start.traffic_access_token
+    if start.mask_request_host is not None:
+        ingress.mask_request_host = start.mask_request_host
+    egress = SandboxNetworkEgressConfig(denied_cidrs=[_EVERYTHING] if start.allow_internet_access is False else [])
+    return SandboxNetworkConfig(ingress=ingress, egress=egress)
+
+
+def read_started(response: SandboxCreateResponse, start: SandboxStart, now: datetime) -> Started:
+    """The times of a node's answer; one that does not tell them gets ours."""
+    started_at = from_timestamp(response.started_at) if response.HasField("started_at") else now
+    end_at = from_timestamp(response.end_at) if response.HasField("end_at") else started_at + timedelta(seconds=start.timeout_seconds)
+    return Started(started_at, end_at)
+
+
+def read_running(running: RunningSandbox, node_id: str) -> Sandbox:
+    """The record of a sandbox as its node remembers it."""
+    config = running.config
+    ingress = config.network.ingress
+    return Sandbox(
+        sandbox_id=running.sandbox_id or config.sandbox_id,
+        execution_id=running.execution_id or config.execution_id,
+        team_id=running.team_id or config.team_id,
+        template_id=config.base_template_id or config.template_id,
+        build_id=config.build_id,
+        node_id=node_id,
+        started_at=from_timestamp(running.start_time),
+        end_at=from_timestamp(running.end_time),
+        max_length_hours=config.max_sandbox_length,
+        requested_timeout_seconds=config.requested_timeout_seconds,
+        vcpu=running.vcpu or config.vcpu,
+        ram_mb=running.ram_mb or config.ram_mb,
+        disk_mb=config.total_disk_size_mb,
+        envd_version=config.envd_version,
+        alias=config.alias if config.HasField("alias") else None,
+        metadata=dict(config.metadata),
+        envd_access_token=config.envd_access_token if config.HasField("envd_access_token") else None,
+        traffic_access_token=ingress.traffic_access_token if ingress.HasField("traffic_access_token") else None,
+        allow_internet_access=config.allow_internet_access if config.HasField("allow_internet_access") else None,
+        network=json.loads(config.requested_network_json) if config.requested_network_json else None,
+    )

@@ -1,0 +1,146 @@
+"""The nodes over gRPC: who is healthy, what each carries, and the calls to them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from sandbank.aiokit.tasks import TaskGroup
+from sandbank.api.adapters.node_messages import create_request, read_running, read_started, to_timestamp
+from sandbank.api.core.ports import NodeLoad
+from sandbank.api.core.reconcile import NodeReport
+from sandbank.api.core.start import SandboxStart, Started
+from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus
+from sandbank.contracts.orchestrator import SandboxDeleteRequest, SandboxUpdateRequest
+from sandbank.domain.errors import NotFoundError, SandbankError, UnavailableError
+from sandbank.rpc.orchestrator import OrchestratorClient
+
+_ABANDONED_KEPT = timedelta(hours=25)  # no sandbox outlives the longest timeout
+_ABANDON_TRIES = 3
+_ABANDON_PAUSE_SECONDS = 0.5
+
+
+class _Node:
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.host = address.rpartition(":")[0]
+        self.client = OrchestratorClient(address)
+        self.node_id: str | None = None
+        self.healthy = False
+        self.info = ServiceInfoResponse()
+        self.starting_vcpu = 0
+        # Placed since the node last told its load.
+        self.placed_vcpu = 0
+
+    def load(self) -> NodeLoad:
+        assert self.node_id is not None
+        return NodeLoad(
+            node_id=self.node_id,
+            cpu_count=self.info.metric_cpu_count,
+            allocated_vcpu=self.info.metric_cpu_allocated + self.placed_vcpu,
+            starting_vcpu=self.starting_vcpu,
+            cpu_percent=self.info.metric_cpu_percent,
+        )
+
+
+class NodePool:
+    """All nodes that this API knows, by the addresses it was given. IDs come from the nodes themselves, when first asked."""
+
+    def __init__(self, addresses: Sequence[str], tasks: TaskGroup) -> None:
+        self._nodes = {address: _Node(address) for address in addresses}
+        self._by_id: dict[str, _Node] = {}
+        self._abandoned: dict[str, datetime] = {}
+        self._tasks = tasks
+
+    @property
+    def addresses(self) -> Sequence[str]:
+        """Where the nodes are."""
+        return list(self._nodes)
+
+    def candidates(self) -> Sequence[NodeLoad]:
+        """See `sandbank.api.core.ports.Nodes.candidates`."""
+        return [node.load() for node in self._nodes.values() if node.healthy]
+
+    def is_ready(self) -> bool:
+        """Whether any node takes sandboxes."""
+        return any(node.healthy for node in self._nodes.values())
+
+    def host_of(self, node_id: str) -> str:
+        """The host that the node's proxies listen on."""
+        return self._get(node_id).host
+
+    def node_id(self, address: str) -> str | None:
+        """See `sandbank.api.core.reconcile.Fleet.node_id`."""
+        return self._nodes[address].node_id
+
+    async def create(self, node_id: str, start: SandboxStart, execution_id: str) -> Started:
+        """See `sandbank.api.core.ports.Nodes.create`."""
+        node = self._get(node_id)
+        vcpu = start.template.vcpu
+        node.starting_vcpu += vcpu
+        try:
+            response = await node.client.create(create_request(start, execution_id, datetime.now(UTC)))
+        finally:
+            node.starting_vcpu -= vcpu
+        node.placed_vcpu += vcpu
+        return read_started(response, start, datetime.now(UTC))
+
+    async def set_end(self, node_id: str, sandbox_id: str, end_at: datetime) -> None:
+        """See `sandbank.api.core.ports.Nodes.set_end`."""
+        await self._get(node_id).client.update(SandboxUpdateRequest(sandbox_id=sandbox_id, end_time=to_timestamp(end_at)))
+
+    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
+        """See `sandbank.api.core.ports.Nodes.delete`."""
+        await self._get(node_id).client.delete(SandboxDeleteRequest(sandbox_id=sandbox_id, kill_reason=reason))
+
+    def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
+        """See `sandbank.api.core.ports.Nodes.abandon`."""
+        now = datetime.now(UTC)
+        self._abandoned = {key: at for key, at in self._abandoned.items() if now - at < _ABANDONED_KEPT}
+        self._abandoned[execution_id] = now
+        self._tasks.start("abandon", self._delete_abandoned(node_id, sandbox_id))
+
+    def is_abandoned(self, execution_id: str) -> bool:
+        """See `sandbank.api.core.reconcile.Fleet.is_abandoned`."""
+        return execution_id in self._abandoned
+
+    async def report(self, address: str) -> NodeReport:
+        """See `sandbank.api.core.reconcile.Fleet.report`."""
+        node = self._nodes[address]
+        placed_before = node.placed_vcpu
+        try:
+            info = await node.client.info()
+            listed = await node.client.list()
+        except SandbankError:
+            node.healthy = False
+            raise
+        if node.node_id is not None and node.node_id != info.node_id:
+            self._by_id.pop(node.node_id, None)
+        node.node_id, node.info = info.node_id, info
+        node.placed_vcpu -= placed_before
+        node.healthy = info.service_status == ServiceInfoStatus.Healthy
+        self._by_id[info.node_id] = node
+        return NodeReport(info.node_id, [read_running(running, info.node_id) for running in listed.sandboxes])
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        for node in self._nodes.values():
+            await node.client.close()
+
+    def _get(self, node_id: str) -> _Node:
+        node = self._by_id.get(node_id)
+        if node is None:
+            raise UnavailableError(f"node {node_id} is not known")
+        return node
+
+    async def _delete_abandoned(self, node_id: str, sandbox_id: str) -> None:
+        for _ in range(_ABANDON_TRIES):
+            try:
+                await self.delete(node_id, sandbox_id, "orphaned")
+            except NotFoundError:
+                return
+            except SandbankError:
+                await asyncio.sleep(_ABANDON_PAUSE_SECONDS)
+            else:
+                return

@@ -1,0 +1,167 @@
+"""Creating a sandbox: checks in the contract's order, a place in the quota, a node, a route, a record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbank.aiokit.tasks import TaskGroup, finish
+from sandbank.api.core.network_options import parse_network
+from sandbank.api.core.placement import SandboxPlacer
+from sandbank.api.core.ports import Nodes, Reservations, Routes, Sandboxes, Templates, Usage
+from sandbank.api.core.start import SandboxStart
+from sandbank.api.core.team import Team
+from sandbank.api.core.template import Template
+from sandbank.api.core.timeouts import require_within_plan
+from sandbank.domain.credentials import SandboxTokens
+from sandbank.domain.errors import ExhaustedError, InvalidError
+from sandbank.domain.identifiers import new_sandbox_id
+from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.template_reference import TemplateReference, parse_template_reference
+
+_SECURE_HINT = "Please visit https://e2b.dev/docs/sandbox/secured-access for more information."
+_SECURE_SINCE = (0, 2, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSandbox:
+    """What a client asks for."""
+
+    template: str
+    timeout_seconds: int
+    secure: bool
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    env_vars: Mapping[str, str] = field(default_factory=dict)
+    allow_internet_access: bool | None = None
+    network: Mapping[str, Any] | None = None
+    auto_pause: bool = False
+    auto_pause_memory: bool = True
+    auto_resume: bool = False
+    iam_tokens: bool = False
+    volume_mounts: bool = False
+
+
+def _reference(text: str) -> TemplateReference:
+    try:
+        return parse_template_reference(text)
+    except InvalidError as error:
+        raise InvalidError(f"Invalid template reference: {error.message}") from error
+
+
+def _version(text: str) -> tuple[int, ...]:
+    parts = text.removeprefix("v").split("+")[0].split("-")[0].split(".")
+    return tuple(int(part) for part in parts if part.isdigit())
+
+
+def _check_lifecycle(request: CreateSandbox) -> None:
+    if not request.auto_pause_memory and not request.auto_pause:
+        raise InvalidError("autoPauseMemory=false only applies when autoPause is true.")
+    if not request.auto_pause_memory and request.auto_resume:
+        raise InvalidError(
+            "autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume: a filesystem-only snapshot"
+            " cannot be auto-resumed by traffic and must be resumed explicitly."
+        )
+    if request.auto_pause:
+        raise InvalidError("autoPause is not supported by this release of Sandbank: it cannot pause sandboxes yet, only kill them")
+
+
+def _check_secure(template: Template) -> None:
+    if not template.envd_version:
+        raise InvalidError(f"You need to re-build template to allow using secured access. {_SECURE_HINT}")
+    if _version(template.envd_version) < _SECURE_SINCE:
+        raise InvalidError(f"Template is not compatible with secured access. {_SECURE_HINT}")
+
+
+def _check_extras(request: CreateSandbox) -> None:
+    if request.iam_tokens:
+        raise InvalidError("Sandbox IAM workload tokens are not available for your team.")
+    if request.volume_mounts:
+        raise InvalidError("Volume mounts are not enabled.")
+
+
+class SandboxCreator:
+    """Creates sandboxes."""
+
+    def __init__(
+        self,
+        *,
+        templates: Templates,
+        sandboxes: Sandboxes,
+        reservations: Reservations,
+        nodes: Nodes,
+        routes: Routes,
+        usage: Usage,
+        tokens: SandboxTokens,
+        tasks: TaskGroup,
+    ) -> None:
+        self._templates = templates
+        self._sandboxes = sandboxes
+        self._reservations = reservations
+        self._nodes = nodes
+        self._placer = SandboxPlacer(nodes)
+        self._routes = routes
+        self._usage = usage
+        self._tokens = tokens
+        self._tasks = tasks
+
+    async def create(self, team: Team, request: CreateSandbox) -> Sandbox:
+        """A running sandbox whose agent has answered once.
+
+        Raises `InvalidError`, `NotFoundError` (template), `ExhaustedError` (quota) and what `SandboxPlacer.place` does. A cancelled caller
+        leaves a sandbox that lives until its timeout: it is never half made.
+        """
+        start = await self._prepare(team, request)
+        return await asyncio.shield(self._tasks.start("create", self._run(team, start)))
+
+    async def _prepare(self, team: Team, request: CreateSandbox) -> SandboxStart:
+        template = await self._templates.get(team, _reference(request.template))
+        if request.timeout_seconds == 0:
+            raise InvalidError("Timeout must be greater than 0")
+        require_within_plan(team, request.timeout_seconds)
+        _check_lifecycle(request)
+        if request.secure:
+            _check_secure(template)
+        network = parse_network(request.network, secure=request.secure)
+        _check_extras(request)
+        sandbox_id = new_sandbox_id()
+        return SandboxStart(
+            sandbox_id=sandbox_id,
+            team_id=team.team_id,
+            template=template,
+            timeout_seconds=request.timeout_seconds,
+            max_length_hours=team.max_length_hours,
+            metadata=request.metadata,
+            env_vars=request.env_vars,
+            envd_access_token=self._tokens.envd(sandbox_id) if request.secure else None,
+            traffic_access_token=None if network.public_traffic else self._tokens.traffic(sandbox_id),
+            mask_request_host=network.mask_request_host,
+            allow_internet_access=request.allow_internet_access,
+            network=network.requested,
+        )
+
+    async def _run(self, team: Team, start: SandboxStart) -> Sandbox:
+        if not await self._reservations.reserve(team.team_id, start.sandbox_id, team.concurrent_sandboxes):
+            raise ExhaustedError(
+                f"you have reached the maximum number of concurrent E2B sandboxes ({team.concurrent_sandboxes})."
+                " If you need more, please visit 'https://e2b.dev/docs/billing'",
+                should_retry=False,
+            )
+        try:
+            sandbox = await self._placer.place(start)
+            await self._publish(sandbox)
+        except BaseException:
+            await finish(self._reservations.release(team.team_id, start.sandbox_id))
+            raise
+        self._usage.template_spawned(sandbox.template_id)
+        return sandbox
+
+    async def _publish(self, sandbox: Sandbox) -> None:
+        try:
+            await self._routes.put(sandbox)
+            await self._sandboxes.add(sandbox)
+        except BaseException:
+            self._nodes.abandon(sandbox.node_id, sandbox.sandbox_id, sandbox.execution_id)
+            await finish(self._routes.remove(sandbox))
+            raise

@@ -1,0 +1,68 @@
+"""`Idempotency-Key`: the same request sent twice makes one sandbox (sdk-latest contract §1.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from sandbank.domain.errors import ConflictError, InvalidError
+from sandbank.domain.sandbox import Sandbox
+
+_KEY = re.compile(r"[a-z0-9-]{1,255}")
+_KEPT_SECONDS = 24 * 3600.0
+_KEPT_AT_MOST = 100_000
+
+
+class IdempotencyMismatchError(ConflictError):
+    """The key was used for another request."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    fingerprint: bytes
+    expires_at: float
+    sandbox: Sandbox | None = None
+
+
+class IdempotentCreates:
+    """Remembers what each key of each team made, in this process, for a day."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+
+    async def once(self, team_id: str, key: str, fingerprint: bytes, create: Callable[[], Awaitable[Sandbox]]) -> Sandbox:
+        """What `create` returns, or returned before for this key.
+
+        `IdempotencyMismatchError` for another `fingerprint`, `ConflictError` while the first request is still at work. One that failed
+        is forgotten, so the key can be used again.
+        """
+        if _KEY.fullmatch(key) is None:
+            raise InvalidError("validation error: parameter Idempotency-Key in header must match [a-z0-9-]{1,255}")
+        now = asyncio.get_running_loop().time()
+        self._sweep(now)
+        entry = self._entries.get((team_id, key))
+        if entry is not None:
+            if entry.fingerprint != fingerprint:
+                raise IdempotencyMismatchError(
+                    "this Idempotency-Key was used for a different request", error_code="idempotency_request_mismatch", should_retry=False
+                )
+            if entry.sandbox is None:
+                raise ConflictError("a request with this Idempotency-Key is in progress", error_code="idempotency_in_progress")
+            return entry.sandbox
+        entry = self._entries[(team_id, key)] = _Entry(fingerprint, now + _KEPT_SECONDS)
+        try:
+            entry.sandbox = await create()
+        except BaseException:
+            self._entries.pop((team_id, key), None)
+            raise
+        return entry.sandbox
+
+    def _sweep(self, now: float) -> None:
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            if entry.expires_at > now and len(self._entries) <= _KEPT_AT_MOST:
+                return
+            del self._entries[key]

@@ -1,0 +1,85 @@
+"""Listing a team's sandboxes (REST contract §8.4, §8.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sandbank.api.core.metadata_filter import matches
+from sandbank.api.core.pagination import Cursor, in_order, page
+from sandbank.api.core.ports import Sandboxes, Templates
+from sandbank.api.core.team import Team
+from sandbank.domain.errors import InvalidError
+from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.states import public_state
+from sandbank.domain.template_reference import parse_template_reference
+
+STATES = frozenset({"running", "paused"})
+
+
+@dataclass(frozen=True, slots=True)
+class ListSandboxes:
+    """What a client wants to see."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    states: frozenset[str] = STATES
+    ascending: bool = False
+    started_after: datetime | None = None
+    template: str | None = None
+    after: Cursor | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxPage:
+    """One page; `total_running` counts all that match, and is absent where running ones were not asked for."""
+
+    sandboxes: Sequence[Sandbox]
+    following: Cursor | None
+    total_running: int | None
+
+
+class SandboxLister:
+    """Lists sandboxes. Those being killed do not show; those being paused show once, as paused."""
+
+    def __init__(self, sandboxes: Sandboxes, templates: Templates) -> None:
+        self._sandboxes = sandboxes
+        self._templates = templates
+
+    async def running(self, team: Team, metadata: Mapping[str, str]) -> Sequence[Sandbox]:
+        """All that run, newest first."""
+        found = await self._matching(team, ListSandboxes(metadata=metadata, states=frozenset({"running"})))
+        return in_order(found, ascending=False)
+
+    async def page(self, team: Team, query: ListSandboxes) -> SandboxPage:
+        """One page of what matches; `InvalidError` for a template with a tag."""
+        wants_running = "running" in query.states
+        found = in_order(await self._matching(team, query), ascending=query.ascending)
+        running = sum(public_state(sandbox.state) == "running" for sandbox in found)
+        rows, following = page(found, query.after, query.limit, ascending=query.ascending)
+        return SandboxPage(rows, following, running if wants_running else None)
+
+    async def _matching(self, team: Team, query: ListSandboxes) -> list[Sandbox]:
+        template_id: str | None = None
+        if query.template is not None:
+            template_id = await self._template_id(team, query.template)
+            if template_id is None:
+                return []
+        return [
+            sandbox
+            for sandbox in await self._sandboxes.list_team(team.team_id)
+            if public_state(sandbox.state) in query.states
+            and (template_id is None or sandbox.template_id == template_id)
+            and (query.started_after is None or sandbox.started_at >= query.started_after)
+            and matches(sandbox.metadata, query.metadata)
+        ]
+
+    async def _template_id(self, team: Team, text: str) -> str | None:
+        try:
+            reference = parse_template_reference(text)
+        except InvalidError as error:
+            raise InvalidError(f"Invalid template: {error.message}") from error
+        if reference.tag is not None:
+            raise InvalidError("Invalid template: tags are not supported here, use the template's name or ID")
+        return await self._templates.find_template_id(team, reference)

@@ -1,0 +1,29 @@
+"""All that endpoints can ask for, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbank.api.core.authentication import Authenticator
+from sandbank.api.core.create import SandboxCreator
+from sandbank.api.core.extend import SandboxExtender
+from sandbank.api.core.idempotency import IdempotentCreates
+from sandbank.api.core.kill import SandboxKiller
+from sandbank.api.core.listing import SandboxLister
+from sandbank.api.core.login import TeamLister
+from sandbank.api.core.ports import Readiness, Sandboxes
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """The API's operations, wired."""
+
+    authenticator: Authenticator
+    creator: SandboxCreator
+    creates: IdempotentCreates
+    extender: SandboxExtender
+    killer: SandboxKiller
+    lister: SandboxLister
+    sandboxes: Sandboxes
+    teams: TeamLister
+    readiness: Readiness

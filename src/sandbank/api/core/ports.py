@@ -1,0 +1,148 @@
+"""What the core needs of the world, each protocol named by that need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sandbank.api.core.start import SandboxStart, Started
+from sandbank.api.core.team import Membership, Team
+from sandbank.api.core.template import Template
+from sandbank.domain.errors import SandbankError
+from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.states import SandboxState
+from sandbank.domain.template_reference import TemplateReference
+
+Clock = Callable[[], datetime]
+
+
+class Accounts(Protocol):
+    """Whom a credential stands for; credentials come hashed."""
+
+    async def find_team_by_key(self, key_hash: str) -> Team | None: ...
+
+    async def find_team(self, team_id: str) -> Team | None: ...
+
+    async def find_user_by_token(self, token_hash: str) -> str | None: ...
+
+
+class Memberships(Protocol):
+    """A user's teams, and keys to them."""
+
+    async def list_memberships(self, user_id: str) -> Sequence[Membership]: ...
+
+    async def add_api_key(self, team_id: str, user_id: str, name: str, raw_key: str) -> None: ...
+
+
+class Templates(Protocol):
+    """Templates by what a team calls them."""
+
+    async def get(self, team: Team, reference: TemplateReference) -> Template:
+        """The ready build meant; `NotFoundError` in the words of REST contract §4.3 if there is none for this team."""
+
+    async def find_template_id(self, team: Team, reference: TemplateReference) -> str | None:
+        """The template meant, built or not."""
+
+
+class Transition(Protocol):
+    """A change of state in progress; see `sandbank.state.sandbox_store.Transition`."""
+
+    @property
+    def sandbox(self) -> Sandbox: ...
+
+    @property
+    def owned(self) -> bool: ...
+
+    async def complete(self, error: SandbankError | None = None) -> None: ...
+
+    async def join(self) -> None: ...
+
+
+class Sandboxes(Protocol):
+    """What is running; see `sandbank.state.sandbox_store.SandboxStore`."""
+
+    async def add(self, sandbox: Sandbox) -> None: ...
+
+    async def find(self, sandbox_id: str) -> Sandbox | None: ...
+
+    async def list_team(self, team_id: str) -> Sequence[Sandbox]: ...
+
+    async def set_end(self, sandbox_id: str, execution_id: str, end_at: datetime) -> bool: ...
+
+    async def begin(self, sandbox_id: str, target: SandboxState) -> Transition | None: ...
+
+    def lock(self, sandbox_id: str) -> AbstractAsyncContextManager[None]: ...
+
+
+class Reservations(Protocol):
+    """Places for starts in flight."""
+
+    async def reserve(self, team_id: str, sandbox_id: str, limit: int) -> bool: ...
+
+    async def release(self, team_id: str, sandbox_id: str) -> None: ...
+
+    async def is_reserved(self, sandbox_id: str) -> bool: ...
+
+
+class Residents(Protocol):
+    """The records of one node's sandboxes."""
+
+    async def list_node(self, node_id: str) -> Sequence[Sandbox]: ...
+
+    async def find(self, sandbox_id: str) -> Sandbox | None: ...
+
+    async def add(self, sandbox: Sandbox) -> None: ...
+
+    async def forget(self, sandbox_id: str, execution_id: str) -> bool: ...
+
+
+class Routes(Protocol):
+    """Where traffic finds a sandbox."""
+
+    async def put(self, sandbox: Sandbox) -> None: ...
+
+    async def remove(self, sandbox: Sandbox) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLoad:
+    """A node that takes sandboxes, with what it carries: vCPUs committed and being started, and how busy it is."""
+
+    node_id: str
+    cpu_count: int
+    allocated_vcpu: int
+    starting_vcpu: int
+    cpu_percent: float
+
+
+class Nodes(Protocol):
+    """The nodes, by ID. Every method raises domain errors."""
+
+    def candidates(self) -> Sequence[NodeLoad]:
+        """The healthy nodes."""
+
+    async def create(self, node_id: str, start: SandboxStart, execution_id: str) -> Started:
+        """Returns when the agent inside has answered."""
+
+    async def set_end(self, node_id: str, sandbox_id: str, end_at: datetime) -> None: ...
+
+    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
+        """Unroutable when it returns; `NotFoundError` if it was not there."""
+
+    def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
+        """Make sure that a start of unknown outcome leaves nothing: delete now, and again should the node be seen to run it."""
+
+
+class Usage(Protocol):
+    """Counters that nobody waits for."""
+
+    def template_spawned(self, template_id: str) -> None: ...
+
+
+class Readiness(Protocol):
+    """Whether there is anyone to run a sandbox."""
+
+    def is_ready(self) -> bool: ...

@@ -1,0 +1,92 @@
+"""Keeping our records equal to what a node really runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sandbank.api.core.ports import Reservations, Residents, Routes
+from sandbank.domain.errors import NotFoundError
+from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.states import SandboxState
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """What a node says it runs."""
+
+    node_id: str
+    sandboxes: Sequence[Sandbox]
+
+
+class Fleet(Protocol):
+    """The nodes by address, to be asked one by one."""
+
+    def node_id(self, address: str) -> str | None:
+        """The ID the node had when last asked."""
+
+    async def report(self, address: str) -> NodeReport:
+        """Ask the node; raises domain errors, after which it takes no new sandboxes until it answers again."""
+
+    def is_abandoned(self, execution_id: str) -> bool:
+        """Whether a start was given up without knowing its outcome."""
+
+    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None: ...
+
+
+class NodeReconciler:
+    """Compares one node with the records, pass by pass.
+
+    Nodes own what runs on them: a sandbox that vanished there is forgotten, one that nobody knows is taken over. The latter only when two
+    passes in a row have seen it, since between a node's answer and our look at it a sandbox can have been killed.
+    """
+
+    def __init__(
+        self, fleet: Fleet, residents: Residents, reservations: Reservations, routes: Routes, on_event: Callable[[str, Sandbox], None]
+    ) -> None:
+        self._fleet = fleet
+        self._residents = residents
+        self._reservations = reservations
+        self._routes = routes
+        self._on_event = on_event
+        self._unknown: dict[str, set[str]] = {}
+
+    async def reconcile(self, address: str, *, adopt_at_once: bool = False) -> None:
+        """One pass over one node; raises what asking it raises. At start, when nothing can be in flight, everything is taken over."""
+        # Recorded before the question, so whatever of these is missing from the answer has ended.
+        previous = self._fleet.node_id(address)
+        known = [] if previous is None else await self._residents.list_node(previous)
+        report = await self._fleet.report(address)
+        listed = {sandbox.sandbox_id: sandbox for sandbox in report.sandboxes}
+        for sandbox in known:
+            there = listed.get(sandbox.sandbox_id)
+            if sandbox.state is SandboxState.RUNNING and (there is None or there.execution_id != sandbox.execution_id):
+                await self._forget(sandbox)
+        seen_before = self._unknown.get(address, set())
+        unknown: set[str] = set()
+        for sandbox in report.sandboxes:
+            if not await self._is_known(sandbox):
+                unknown.add(sandbox.execution_id)
+                await self._settle(sandbox, adopt=adopt_at_once or sandbox.execution_id in seen_before)
+        self._unknown[address] = unknown
+
+    async def _is_known(self, sandbox: Sandbox) -> bool:
+        return await self._residents.find(sandbox.sandbox_id) is not None or await self._reservations.is_reserved(sandbox.sandbox_id)
+
+    async def _forget(self, sandbox: Sandbox) -> None:
+        if await self._residents.forget(sandbox.sandbox_id, sandbox.execution_id):
+            await self._routes.remove(sandbox)
+            self._on_event("sandbox ended by itself", sandbox)
+
+    async def _settle(self, sandbox: Sandbox, *, adopt: bool) -> None:
+        if self._fleet.is_abandoned(sandbox.execution_id):
+            try:
+                await self._fleet.delete(sandbox.node_id, sandbox.sandbox_id, "orphaned")
+            except NotFoundError:
+                return
+            self._on_event("abandoned sandbox deleted", sandbox)
+        elif adopt:
+            await self._routes.put(sandbox)
+            await self._residents.add(sandbox)
+            self._on_event("sandbox adopted", sandbox)

@@ -1,0 +1,63 @@
+"""What it takes to start a sandbox, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sandbank.api.core.template import Template
+from sandbank.domain.sandbox import Sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxStart:
+    """Everything a node is told about a new sandbox."""
+
+    sandbox_id: str
+    team_id: str
+    template: Template
+    timeout_seconds: int
+    max_length_hours: int
+    metadata: Mapping[str, str]
+    env_vars: Mapping[str, str]
+    envd_access_token: str | None
+    traffic_access_token: str | None
+    mask_request_host: str | None
+    allow_internet_access: bool | None
+    network: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A node's answer: the times by its clock, which are those that survive a restart of ours."""
+
+    started_at: datetime
+    end_at: datetime
+
+
+def record(start: SandboxStart, started: Started, node_id: str, execution_id: str) -> Sandbox:
+    """The record of a sandbox that has started."""
+    return Sandbox(
+        sandbox_id=start.sandbox_id,
+        execution_id=execution_id,
+        team_id=start.team_id,
+        template_id=start.template.template_id,
+        build_id=start.template.build_id,
+        node_id=node_id,
+        started_at=started.started_at,
+        end_at=started.end_at,
+        max_length_hours=start.max_length_hours,
+        requested_timeout_seconds=start.timeout_seconds,
+        vcpu=start.template.vcpu,
+        ram_mb=start.template.ram_mb,
+        disk_mb=start.template.disk_mb,
+        envd_version=start.template.envd_version,
+        alias=start.template.alias,
+        metadata=start.metadata,
+        envd_access_token=start.envd_access_token,
+        traffic_access_token=start.traffic_access_token,
+        allow_internet_access=start.allow_internet_access,
+        network=start.network,
+    )

@@ -1,0 +1,54 @@
+"""Who asks: teams with their limits, users, and what a banned or blocked team may still do (REST contract §3.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbank.domain.errors import DeniedError
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A team and what it may use."""
+
+    team_id: str
+    slug: str
+    name: str
+    concurrent_sandboxes: int
+    max_length_hours: int
+    is_banned: bool = False
+    is_blocked: bool = False
+    blocked_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A user's place in a team."""
+
+    team_id: str
+    team_name: str
+    is_default: bool
+
+
+# What a blocked team may do: look, and clean up.
+OPEN_TO_BLOCKED = frozenset(
+    {
+        ("GET", "/sandboxes"),
+        ("GET", "/sandboxes/metrics"),
+        ("GET", "/sandboxes/{sandbox_id}"),
+        ("GET", "/sandboxes/{sandbox_id}/logs"),
+        ("GET", "/sandboxes/{sandbox_id}/metrics"),
+        ("GET", "/v2/sandboxes"),
+        ("GET", "/v2/sandboxes/{sandbox_id}/logs"),
+        ("GET", "/snapshots"),
+        ("DELETE", "/sandboxes/{sandbox_id}"),
+    }
+)
+
+
+def require_allowed(team: Team, method: str, route: str) -> None:
+    """`DeniedError` for a banned team always, for a blocked one on every route (a path pattern) that is not open to it."""
+    if team.is_banned:
+        raise DeniedError("team is banned")
+    if team.is_blocked and (method, route) not in OPEN_TO_BLOCKED:
+        raise DeniedError(f"team is blocked: {team.blocked_reason}" if team.blocked_reason else "team is blocked")

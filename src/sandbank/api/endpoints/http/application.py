@@ -1,0 +1,63 @@
+"""The ASGI application."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from sandbank.api.core.operations import Operations
+from sandbank.api.endpoints.http import errors, lifecycle, sandboxes, teams
+from sandbank.api.endpoints.http.boundary import RequestBoundary
+from sandbank.domain.errors import SandbankError
+from sandbank.version import VERSION
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"]
+_REQUEST_HEADERS = [
+    "Origin",
+    "Content-Length",
+    "Content-Type",
+    "User-Agent",
+    "Authorization",
+    "X-API-Key",
+    "X-Team-ID",
+    "browser",
+    "lang",
+    "lang_version",
+    "machine",
+    "os",
+    "package_version",
+    "processor",
+    "publisher",
+    "release",
+    "sdk_runtime",
+    "system",
+    "Idempotency-Key",
+]
+_EXPOSED_HEADERS = [
+    "X-Next-Token",
+    "X-Total-Running",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "Should-Retry",
+]
+
+
+def build_application(operations: Operations, domain: str | None) -> ASGIApp:
+    """Everything between the HTTP server and the core. `domain` is what clients build sandbox addresses from, if not their own."""
+    app = FastAPI(title="Sandbank", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.state.operations = operations
+    app.state.domain = domain
+    app.add_exception_handler(SandbankError, errors.on_domain_error)
+    app.add_exception_handler(RequestValidationError, errors.on_invalid_parameters)
+    app.add_exception_handler(HTTPException, errors.on_no_route)
+    for router in (sandboxes.router, lifecycle.router, teams.router):
+        app.include_router(router)
+    open_to_browsers = CORSMiddleware(
+        app, allow_origins=["*"], allow_methods=_METHODS, allow_headers=_REQUEST_HEADERS, expose_headers=_EXPOSED_HEADERS
+    )
+    return RequestBoundary(open_to_browsers)

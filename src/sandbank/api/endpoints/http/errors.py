@@ -1,0 +1,85 @@
+"""Errors on the wire: `{code, message, error_code?}`, always JSON, `code` equal to the status (REST contract §2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from sandbank.api.core.idempotency import IdempotencyMismatchError
+from sandbank.domain.errors import (
+    ConflictError,
+    DeadlineError,
+    DeniedError,
+    ExhaustedError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    SandbankError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+
+class BodyTooLargeError(InvalidError):
+    """The request's body exceeds what is read."""
+
+
+STATUS_OF_CATEGORY: dict[type[SandbankError], int] = {
+    BodyTooLargeError: 413,
+    IdempotencyMismatchError: 422,
+    InvalidError: 400,
+    UnauthenticatedError: 401,
+    DeniedError: 403,
+    NotFoundError: 404,
+    ConflictError: 409,
+    ExhaustedError: 429,
+    InternalError: 500,
+    UnavailableError: 503,
+    DeadlineError: 504,
+}
+
+
+def error_response(status: int, message: str, error_code: str | None = None, should_retry: bool | None = None) -> JSONResponse:
+    """The universal body. `Should-Retry` overrides what the Python SDK would do by status (sdk-latest contract §1.2)."""
+    body: dict[str, Any] = {"code": status, "message": message}
+    if error_code is not None:
+        body["error_code"] = error_code
+    headers = None if should_retry is None else {"Should-Retry": "true" if should_retry else "false"}
+    return JSONResponse(body, status, headers)
+
+
+def response_of(error: SandbankError) -> JSONResponse:
+    """A domain error's response, by its nearest category."""
+    status = next((STATUS_OF_CATEGORY[kind] for kind in type(error).__mro__ if kind in STATUS_OF_CATEGORY), 500)
+    return error_response(status, error.message, error.error_code, error.should_retry)
+
+
+async def on_domain_error(_request: Request, error: Exception) -> JSONResponse:
+    """For exceptions of the core."""
+    assert isinstance(error, SandbankError)
+    return response_of(error)
+
+
+async def on_invalid_parameters(_request: Request, error: Exception) -> JSONResponse:
+    """For query parameters of the wrong shape."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    name = first["loc"][-1] if first["loc"] else "?"
+    return error_response(400, f'validation error: parameter "{name}" in {first["loc"][0]} has an error: {first["msg"]}')
+
+
+async def on_no_route(request: Request, error: Exception) -> JSONResponse:
+    """For paths and methods that nothing answers, with the hints that older clients get."""
+    assert isinstance(error, HTTPException)
+    path: str = request.scope["path"]
+    if path.startswith(("/instances", "/envs")):
+        return error_response(404, "Endpoints are deprecated, please update your SDK to use the new endpoints.")
+    if path.startswith("/templates") and request.headers.get("content-type", "").startswith("multipart/"):
+        return error_response(404, "Endpoint deprecated please update your CLI to the latest version")
+    if error.status_code in (404, 405):
+        return error_response(404, "validation error: no matching operation was found")
+    return error_response(error.status_code, str(error.detail))

@@ -1,0 +1,81 @@
+"""What happens to a sandbox between create and kill: its end moves. Pausing and what builds on it is refused in plain words."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from sandbank.api.core.access import get_own
+from sandbank.api.core.timeouts import V2_DEFAULT_SECONDS
+from sandbank.api.endpoints.http import body, models, shapes
+from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
+from sandbank.domain.errors import InvalidError
+
+router = APIRouter()
+
+
+@router.post("/sandboxes/{sandbox_id}/connect", openapi_extra=models.request_body(models.ConnectV1))
+async def connect_v1(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """Keep a sandbox alive and get what it takes to talk to it."""
+    sent = await body.read(request, models.ConnectV1)
+    return await _connect(request, team, sandbox_id, sent.timeout)
+
+
+@router.post("/v2/sandboxes/{sandbox_id}/connect", openapi_extra=models.request_body(models.ConnectV2, required=False))
+async def connect_v2(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """As the older one, with a timeout by default."""
+    sent = await body.read(request, models.ConnectV2, optional=True)
+    return await _connect(request, team, sandbox_id, V2_DEFAULT_SECONDS if sent.timeout is None else sent.timeout)
+
+
+async def _connect(request: Request, team: CallingTeam, sandbox_id: str, timeout_seconds: int) -> Response:
+    sandbox = await operations(request).extender.connect(team, sandbox_id_of(sandbox_id), timeout_seconds)
+    return JSONResponse(shapes.created(sandbox, request.app.state.domain))
+
+
+@router.post("/sandboxes/{sandbox_id}/timeout", status_code=204, openapi_extra=models.request_body(models.Timeout))
+async def set_timeout(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """End a sandbox so many seconds from now."""
+    sent = await body.read(request, models.Timeout)
+    await operations(request).extender.set_timeout(team, sandbox_id_of(sandbox_id), sent.timeout)
+    return Response(status_code=204)
+
+
+@router.post("/sandboxes/{sandbox_id}/refreshes", status_code=204, openapi_extra=models.request_body(models.Refresh, required=False))
+async def refresh(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """Keep a sandbox alive at least so many seconds from now."""
+    sent = await body.read(request, models.Refresh, optional=True)
+    await operations(request).extender.refresh(team, sandbox_id_of(sandbox_id), sent.duration or 0)
+    return Response(status_code=204)
+
+
+# 400 and nothing else: clients take a 409 from pause for "is paused already", and send 5xx again.
+_REFUSALS = {
+    "pause": "This release of Sandbank cannot pause sandboxes yet.",
+    "resume": "This release of Sandbank cannot pause and resume sandboxes yet; a running sandbox can be connected to.",
+    "snapshots": "This release of Sandbank cannot snapshot sandboxes yet.",
+    "fork": "This release of Sandbank cannot fork sandboxes yet.",
+}
+
+
+async def _refuse(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    await get_own(operations(request).sandboxes, team, sandbox_id_of(sandbox_id))
+    operation = request.scope["route"].path.rpartition("/")[2]
+    raise InvalidError(_REFUSALS[operation])
+
+
+for _operation in _REFUSALS:
+    router.add_api_route(f"/sandboxes/{{sandbox_id}}/{_operation}", _refuse, methods=["POST"], name=f"refuse_{_operation}")
+
+
+@router.put("/sandboxes/{sandbox_id}/network", status_code=204)
+async def update_network(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """Refused: rules for a running sandbox would not be enforced."""
+    await get_own(operations(request).sandboxes, team, sandbox_id_of(sandbox_id))
+    raise InvalidError("This release of Sandbank cannot change the network of a running sandbox yet.")
+
+
+@router.get("/snapshots")
+async def list_snapshots(team: CallingTeam) -> Response:
+    """There are none, since none can be made."""
+    return JSONResponse([])

@@ -1,0 +1,98 @@
+"""What clients send. Names are the wire's; types are strict as JSON has them; unknown fields are ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
+
+
+class AutoResume(_Body):
+    """Whether traffic wakes a paused sandbox."""
+
+    enabled: bool
+
+
+class Network(_Body):
+    """Network options, as far as their types go; the rules are the core's."""
+
+    allow_public_traffic: bool | None = Field(None, alias="allowPublicTraffic")
+    mask_request_host: str | None = Field(None, alias="maskRequestHost")
+    allow_out: list[str] | None = Field(None, alias="allowOut")
+    deny_out: list[str] | None = Field(None, alias="denyOut")
+    rules: dict[str, Any] | None = None
+    egress_proxy: dict[str, Any] | None = Field(None, alias="egressProxy")
+    dns_servers: list[str] | None = Field(None, alias="dnsServers")
+    https_ports: list[int] | None = Field(None, alias="httpsPorts")
+
+
+class VolumeMount(_Body):
+    """A volume and where to mount it."""
+
+    name: str
+    path: str
+
+
+class Iam(_Body):
+    """Workload tokens."""
+
+    tokens: dict[str, Any] | None = None
+
+
+class _Create(_Body):
+    template_id: str = Field(alias="templateID")
+    timeout: Seconds | None = None
+    metadata: dict[str, str] | None = None
+    env_vars: dict[str, str] | None = Field(None, alias="envVars")
+    allow_internet_access: bool | None = None
+    auto_pause: bool | None = Field(None, alias="autoPause")
+    auto_pause_memory: bool | None = Field(None, alias="autoPauseMemory")
+    auto_resume: AutoResume | None = Field(None, alias="autoResume")
+    network: Network | None = None
+    volume_mounts: list[VolumeMount] | None = Field(None, alias="volumeMounts")
+    iam: Iam | None = None
+
+
+class CreateV1(_Create):
+    """`POST /sandboxes`."""
+
+    secure: bool | None = None
+
+
+class CreateV2(_Create):
+    """`POST /v2/sandboxes`: always secure."""
+
+
+class ConnectV1(_Body):
+    """`POST /sandboxes/{id}/connect`."""
+
+    timeout: Seconds
+
+
+class ConnectV2(_Body):
+    """`POST /v2/sandboxes/{id}/connect`; the body may be absent."""
+
+    timeout: Seconds | None = None
+
+
+class Timeout(_Body):
+    """`POST /sandboxes/{id}/timeout`."""
+
+    timeout: Seconds
+
+
+class Refresh(_Body):
+    """`POST /sandboxes/{id}/refreshes`."""
+
+    duration: Annotated[int, Field(ge=0, le=3600)] | None = None
+
+
+def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
+    """The OpenAPI description of a body that an endpoint reads by itself."""
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}}

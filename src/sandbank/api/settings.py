@@ -1,0 +1,61 @@
+"""The API's settings: environment variables, or arguments of the same names in lower case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from sandbank.domain.development import TOKEN_SEED
+
+
+class ApiSettings(BaseSettings):
+    """Every field: its unit, and why one would change it."""
+
+    model_config = SettingsConfigDict(env_prefix="SANDBANK_", extra="ignore", populate_by_name=True)
+
+    bind: str = Field(
+        default="127.0.0.1", description="Address to listen on; anything but loopback exposes the API and rules out the seeded credentials."
+    )
+    api_port: int = Field(
+        default=3000, ge=0, le=65535, description="TCP port of the REST API; E2B's tools expect 3000 in local development."
+    )
+    data_dir: Path = Field(default=Path("/var/lib/sandbank"), description="Directory of the SQLite file, where no PostgreSQL is named.")
+    postgres_connection_string: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("POSTGRES_CONNECTION_STRING", "postgres_connection_string"),
+        description="Database URL, `postgresql://…`; without it accounts and templates live in an SQLite file.",
+    )
+    admin_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("ADMIN_TOKEN", "admin_token"),
+        description="What operators send as X-Admin-Token; without it nobody is one.",
+    )
+    sandbox_access_token_hash_seed: SecretStr = Field(
+        default=SecretStr(TOKEN_SEED),
+        validation_alias=AliasChoices("SANDBOX_ACCESS_TOKEN_HASH_SEED", "sandbox_access_token_hash_seed"),
+        description="Secret that sandboxes' tokens derive from; changing it changes the tokens of sandboxes created from then on.",
+    )
+    allow_seeded_credentials: bool = Field(
+        default=True,
+        description="Whether the well-known credentials of local development work; false as soon as any service is not on loopback.",
+    )
+    nodes: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1:5008",), description="Nodes' gRPC addresses, `host:port`, separated by commas."
+    )
+    domain: str | None = Field(
+        default=None,
+        description="Domain, with port if need be, that clients build sandbox addresses from; without it they use their own setting.",
+    )
+
+    @field_validator("nodes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("postgres_connection_string", "admin_token", "domain", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value

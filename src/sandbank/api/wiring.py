@@ -1,0 +1,126 @@
+"""Which concrete things the API consists of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+
+from sandbank.aiokit.tasks import TaskGroup
+from sandbank.api.adapters.account_repo import AccountRepo
+from sandbank.api.adapters.catalog_routes import CatalogRoutes
+from sandbank.api.adapters.node_pool import NodePool
+from sandbank.api.adapters.template_repo import TemplateRepo
+from sandbank.api.adapters.usage_repo import UsageRepo
+from sandbank.api.background.evictor import Evictor
+from sandbank.api.background.node_watcher import NodeWatcher
+from sandbank.api.background.service import ApiService
+from sandbank.api.background.usage_flusher import UsageFlusher
+from sandbank.api.core.authentication import Authenticator
+from sandbank.api.core.create import SandboxCreator
+from sandbank.api.core.extend import SandboxExtender
+from sandbank.api.core.idempotency import IdempotentCreates
+from sandbank.api.core.kill import SandboxKiller
+from sandbank.api.core.listing import SandboxLister
+from sandbank.api.core.login import TeamLister
+from sandbank.api.core.operations import Operations
+from sandbank.api.core.reconcile import NodeReconciler
+from sandbank.api.endpoints.http.application import build_application
+from sandbank.api.endpoints.http_server import HttpServer
+from sandbank.api.settings import ApiSettings
+from sandbank.db.database import Database, sqlite_url
+from sandbank.db.schema import upgrade
+from sandbank.domain.credentials import SandboxTokens
+from sandbank.domain.development import TOKEN_SEED
+from sandbank.domain.errors import InvalidError, SandbankError
+from sandbank.domain.sandbox import Sandbox
+from sandbank.state.catalog import Catalog
+from sandbank.state.memory_sandbox_store import MemorySandboxStore
+
+_log = structlog.get_logger("sandbank.api")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _on_error(task: str, error: BaseException) -> None:
+    if isinstance(error, SandbankError):
+        # Whoever waited for the task has it; this is for the loops that nobody waits for.
+        _log.info("task failed", task=task, error=error.message)
+    else:
+        _log.error("task broke", task=task, exc_info=error)
+
+
+def _on_sandbox_event(event: str, sandbox: Sandbox) -> None:
+    _log.info(event, sandbox_id=sandbox.sandbox_id, node_id=sandbox.node_id, team_id=sandbox.team_id)
+
+
+def database_url(settings: ApiSettings) -> str:
+    """The database that these settings mean."""
+    if settings.postgres_connection_string is not None:
+        return settings.postgres_connection_string.get_secret_value()
+    return sqlite_url(settings.data_dir / "sandbank.db")
+
+
+def require_safe(settings: ApiSettings) -> None:
+    """`InvalidError` if the settings expose secrets that everybody knows."""
+    if not settings.allow_seeded_credentials and settings.sandbox_access_token_hash_seed.get_secret_value() == TOKEN_SEED:
+        raise InvalidError(
+            "an exposed API needs a secret SANDBOX_ACCESS_TOKEN_HASH_SEED of its own: with the well-known one anybody can enter sandboxes"
+        )
+
+
+def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
+    """The API, ready to be started; nothing is opened or checked before that."""
+    database = Database(database_url(settings))
+    tasks = TaskGroup("api.work", _on_error)
+    store = MemorySandboxStore()
+    usage = UsageRepo(database.sessions)
+    accounts = AccountRepo(database.sessions, tasks, usage.key_used)
+    templates = TemplateRepo(database.sessions, tasks)
+    nodes = NodePool(settings.nodes, tasks)
+    routes = CatalogRoutes(catalog, nodes.host_of)
+    killer = SandboxKiller(store, nodes, routes, _now, tasks)
+    admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
+    operations = Operations(
+        authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials),
+        creator=SandboxCreator(
+            templates=templates,
+            sandboxes=store,
+            reservations=store,
+            nodes=nodes,
+            routes=routes,
+            usage=usage,
+            tokens=SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value()),
+            tasks=tasks,
+        ),
+        creates=IdempotentCreates(),
+        extender=SandboxExtender(store, nodes, _now),
+        killer=killer,
+        lister=SandboxLister(store, templates),
+        sandboxes=store,
+        teams=TeamLister(accounts),
+        readiness=nodes,
+    )
+    flusher = UsageFlusher(usage, _on_error)
+    watcher = NodeWatcher(nodes.addresses, NodeReconciler(nodes, store, store, routes, _on_sandbox_event), _on_error)
+
+    async def prepare() -> None:
+        require_safe(settings)
+        await upgrade(database.engine)
+        await watcher.first_pass()
+
+    async def release() -> None:
+        await tasks.close()
+        await flusher.flush()
+        await nodes.close()
+        await database.close()
+
+    return ApiService(
+        server=HttpServer(build_application(operations, settings.domain), settings.bind, settings.api_port),
+        agents=[Evictor(store, killer, _now, _on_error), watcher, flusher],
+        prepare=prepare,
+        release=release,
+        on_error=_on_error,
+    )
