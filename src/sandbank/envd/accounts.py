@@ -1,0 +1,73 @@
+"""Users and groups of the sandbox.
+
+`/etc/passwd` and `/etc/group` are read and parsed here: the C library's lookups may load plugins named by the sandbox's
+`nsswitch.conf` into this process, and the agent must not run what a template brings along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One line of `/etc/passwd`."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+
+
+def _lines(path: str, fields: int) -> Iterator[list[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                parts = line.rstrip("\n").split(":")
+                if len(parts) >= fields:
+                    yield parts
+    except FileNotFoundError:
+        return
+
+
+def list_accounts() -> Iterator[Account]:
+    """Every well-formed account."""
+    for name, _, uid, gid, _, home, *_ in _lines("/etc/passwd", 7):
+        if uid.isdigit() and gid.isdigit():
+            yield Account(name, int(uid), int(gid), home or "/")
+
+
+def find_account(name: str) -> Account | None:
+    """The account called `name`."""
+    return next((account for account in list_accounts() if account.name == name), None)
+
+
+def group_ids(account: Account) -> list[int]:
+    """The primary group and every supplementary one, as `initgroups` would set them."""
+    groups = [account.gid]
+    for _, _, gid, members, *_ in _lines("/etc/group", 4):
+        if gid.isdigit() and int(gid) not in groups and account.name in members.split(","):
+            groups.append(int(gid))
+    return groups
+
+
+class Names:
+    """Names of numeric owners, read once; made per request because templates change their users."""
+
+    def __init__(self) -> None:
+        self._users: dict[int, str] = {}
+        for account in list_accounts():
+            self._users.setdefault(account.uid, account.name)
+        self._groups: dict[int, str] = {}
+        for name, _, gid, *_ in _lines("/etc/group", 4):
+            if gid.isdigit():
+                self._groups.setdefault(int(gid), name)
+
+    def user(self, uid: int) -> str:
+        """The user's name, or the number as text."""
+        return self._users.get(uid) or str(uid)
+
+    def group(self, gid: int) -> str:
+        """The group's name, or the number as text."""
+        return self._groups.get(gid) or str(gid)

@@ -1,0 +1,110 @@
+"""The agent's life in a fork of the zygote: serve on a given listener until the sandbox ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from sandbank.aiokit.tasks import TaskGroup
+from sandbank.envd import warming
+from sandbank.envd.application import Application
+from sandbank.envd.journal import report
+from sandbank.envd.state import AgentState
+from sandbank.envd.transport.connection import Connection
+
+BACKLOG = 1024
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What a sandbox is told at its start; treated like a first `/init`."""
+
+    sandbox_id: str
+    template_id: str
+    access_token: str | None
+    env_vars: dict[str, str]
+    default_user: str
+    default_workdir: str | None
+    memory_limit_bytes: int
+    cpu_count: int
+    disk_limit_bytes: int
+
+
+def preload() -> None:
+    """Import and warm, once in the zygote, all that would otherwise be imported or read when the host's files are gone."""
+    warming.warm()
+
+
+def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], None]) -> None:
+    """Serve on `listener`, which listens already; `on_ready` is called when a request would be answered.
+
+    Blocks until SIGTERM; children are left running then, as the sandbox's pid 1 ends them. Takes over signal handling, umask and the
+    listener.
+    """
+    _reset_process()
+    os.environ["UV_USE_IO_URING"] = "0"  # its rings cannot be part of a memory snapshot
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.set_exception_handler(_on_loop_error)
+    try:
+        loop.run_until_complete(_serve(listener, config, on_ready))
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _reset_process() -> None:
+    """Undo what the zygote may have set: children inherit ignored signals and the mask."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that left is an error of one write
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o022)
+
+
+def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    report("loop", context.get("exception") or RuntimeError(str(context.get("message"))))
+
+
+async def _serve(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], None]) -> None:
+    state = AgentState(
+        sandbox_id=config.sandbox_id,
+        template_id=config.template_id,
+        memory_limit_bytes=config.memory_limit_bytes,
+        cpu_count=config.cpu_count,
+        disk_limit_bytes=config.disk_limit_bytes,
+        access_token=config.access_token,
+        default_user=config.default_user or "root",
+        default_workdir=config.default_workdir,
+        user_environment=dict(config.env_vars),
+    )
+    state.publish_identity()
+    application = Application(state)
+    requests = TaskGroup("envd", report)
+    connections: set[Connection] = set()
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    application.processes.start_reaping()
+    listener.setblocking(False)
+    server = await loop.create_server(
+        lambda: Connection(application.handle, requests, report, connections), sock=listener, backlog=BACKLOG
+    )
+    try:
+        on_ready()
+        await stop.wait()
+    finally:
+        server.close()
+        for connection in list(connections):
+            connection.abort()
+        await requests.close()
+        application.watchers.close()
+        application.processes.stop_reaping()

@@ -1,0 +1,1 @@
+"""The Connect protocol (unary, server and client streams; JSON and binary codec) over `transport`. Knows no service."""

@@ -1,0 +1,147 @@
+"""RPCs as HTTP handlers: unary, server-streaming, client-streaming."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from sandbank.domain.errors import DeadlineError, InternalError, InvalidError, SandbankError
+from sandbank.envd.connect.calls import Call, MessageStream, deadline_of
+from sandbank.envd.connect.codec import CODECS, Codec
+from sandbank.envd.connect.envelope import MAX_MESSAGE_BYTES, payloads
+from sandbank.envd.connect.errors import HTTP_STATUS, code_of, describe
+from sandbank.envd.journal import report
+from sandbank.envd.transport.body import gunzip
+from sandbank.envd.transport.request import Request
+from sandbank.envd.transport.response import Response
+
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A", bound=Message)
+
+UNARY_TYPES = {f"application/{name}": codec for name, codec in CODECS.items()}
+STREAM_TYPES = {f"application/connect+{name}": codec for name, codec in CODECS.items()}
+_COMPRESSIONS = frozenset({"", "identity", "gzip"})
+
+
+async def refuse(request: Request, response: Response, error: SandbankError) -> None:
+    """Tell a caller of any kind: framed for streams, as a body for everything else."""
+    if (codec := STREAM_TYPES.get(request.content_type)) is not None:
+        await MessageStream(response, codec).end(error)
+    else:
+        await response.send_json(HTTP_STATUS[code_of(error)], describe(error))
+
+
+async def _wrong_media_type(response: Response, supported: dict[str, Codec]) -> None:
+    await response.send(415, {"Accept-Post": ", ".join(sorted(supported))})
+
+
+def _compression(request: Request, header: str) -> str:
+    name = request.headers.get(header, "").lower()
+    if name not in _COMPRESSIONS:
+        raise InvalidError(f'unknown compression "{name}": supported encodings are gzip, identity', error_code="unimplemented")
+    return name
+
+
+def _translated(path: str, error: Exception) -> SandbankError:
+    """What the caller may know of an error that nobody expected."""
+    if isinstance(error, SandbankError):
+        return error
+    if isinstance(error, OSError):
+        return InternalError(str(error))
+    report(path, error)
+    return InternalError("internal error")
+
+
+class Unary(Generic[Q, A]):
+    """One message in, one out."""
+
+    def __init__(self, kind: type[Q], handler: Callable[[Call, Q], Awaitable[A]]) -> None:
+        self._kind = kind
+        self._handler = handler
+
+    async def __call__(self, request: Request, response: Response) -> None:
+        """Answer `request`; errors become a status and a JSON body."""
+        codec = UNARY_TYPES.get(request.content_type)
+        if codec is None:
+            await _wrong_media_type(response, UNARY_TYPES)
+            return
+        try:
+            call = Call(request, deadline_of(request))
+            async with asyncio.timeout_at(call.deadline):
+                answer = await self._handler(call, await self._receive(request, codec))
+        except TimeoutError:
+            await refuse(request, response, DeadlineError("context deadline exceeded"))
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # request boundary
+            await refuse(request, response, _translated(request.path, error))
+        else:
+            await response.send(200, {"Content-Type": f"application/{codec.name}"}, codec.encode(answer))
+
+    async def _receive(self, request: Request, codec: Codec) -> Q:
+        compression = _compression(request, "content-encoding")
+        data = await request.body.read_all(MAX_MESSAGE_BYTES)
+        if compression == "gzip":
+            data = gunzip(data, MAX_MESSAGE_BYTES)
+        return codec.decode(data, self._kind)
+
+
+class _Stream:
+    """What both kinds of streams share: media type, deadline, and outcomes that travel in the last envelope."""
+
+    async def __call__(self, request: Request, response: Response) -> None:
+        """Answer `request`; the HTTP status is 200 whatever happens."""
+        codec = STREAM_TYPES.get(request.content_type)
+        if codec is None:
+            await _wrong_media_type(response, STREAM_TYPES)
+            return
+        stream = MessageStream(response, codec)
+        outcome: SandbankError | None = None
+        try:
+            call = Call(request, deadline_of(request))
+            compression = _compression(request, "connect-content-encoding")
+            async with asyncio.timeout_at(call.deadline):
+                await self._exchange(call, codec, payloads(request.body.chunks(), compression), stream)
+        except TimeoutError:
+            outcome = DeadlineError("context deadline exceeded")
+        except ConnectionError:
+            raise
+        except Exception as error:  # noqa: BLE001  # request boundary
+            outcome = _translated(request.path, error)
+        await stream.end(outcome)
+
+    async def _exchange(self, call: Call, codec: Codec, incoming: AsyncIterator[bytes], stream: MessageStream) -> None:
+        raise NotImplementedError
+
+
+class ServerStream(_Stream, Generic[Q]):
+    """One message in, many out; cancelled when the peer leaves."""
+
+    def __init__(self, kind: type[Q], handler: Callable[[Call, Q, MessageStream], Awaitable[None]]) -> None:
+        self._kind = kind
+        self._handler = handler
+
+    async def _exchange(self, call: Call, codec: Codec, incoming: AsyncIterator[bytes], stream: MessageStream) -> None:
+        received = [payload async for payload in incoming]
+        if len(received) != 1:
+            raise InvalidError(f"protocol error: expected one request message, got {len(received)}", error_code="unimplemented")
+        call.request.cancel_on_eof = True
+        await self._handler(call, codec.decode(received[0], self._kind), stream)
+
+
+class ClientStream(_Stream, Generic[Q, A]):
+    """Many messages in, one out. The handler may return or raise before the input has ended."""
+
+    def __init__(self, kind: type[Q], handler: Callable[[Call, AsyncIterator[Q]], Awaitable[A]]) -> None:
+        self._kind = kind
+        self._handler = handler
+
+    async def _exchange(self, call: Call, codec: Codec, incoming: AsyncIterator[bytes], stream: MessageStream) -> None:
+        async def messages() -> AsyncIterator[Q]:
+            async for payload in incoming:
+                yield codec.decode(payload, self._kind)
+
+        await stream.send(await self._handler(call, messages()))

@@ -1,0 +1,1 @@
+"""File content over plain HTTP: downloads, uploads and what authorises them."""

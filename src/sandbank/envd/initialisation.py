@@ -1,0 +1,154 @@
+"""`POST /init`: what the control plane tells the agent at each start and resume (data-plane contract §4.8).
+
+A container's clock is the node's, so no clock is set; network volumes need mount rights that a sandbox has not.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sandbank.domain.errors import InvalidError
+from sandbank.envd.authentication import same_token
+from sandbank.envd.state import AgentState
+from sandbank.envd.transport.request import Request
+from sandbank.envd.transport.response import Response
+from sandbank.version import ENVD_VERSION
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+EVENTS_HOST = "events.e2b.local"
+CA_FILE = "/usr/local/share/ca-certificates/e2b-ca.crt"
+CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+_TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)")
+_ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
+_TEXT_FIELDS = ("accessToken", "timestamp", "defaultUser", "defaultWorkdir", "hyperloopIP", "lifecycleID", "caBundle")
+
+
+def parse_timestamp(text: str) -> int:
+    """Nanoseconds since the epoch of an RFC 3339 time."""
+    match = _TIMESTAMP.fullmatch(text)
+    if match is None:
+        raise InvalidError(f"invalid timestamp: {text}")
+    *parts, fraction, zone = match.groups()
+    seconds = calendar.timegm(tuple(int(part) for part in parts))
+    if zone not in "Zz":
+        offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
+        seconds += -offset if zone[0] == "+" else offset
+    return seconds * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
+
+
+@dataclass(frozen=True)
+class InitData:
+    """A decoded body; None for what was absent."""
+
+    values: dict[str, str]
+    environment: dict[str, str] | None
+
+    @classmethod
+    def decode(cls, body: bytes) -> InitData:
+        """`InvalidError` for anything that is no such object."""
+        try:
+            raw: Any = json.loads(body) if body.strip() else {}
+        except ValueError as error:
+            raise InvalidError(f"failed to decode request: {error}") from error
+        if not isinstance(raw, dict):
+            raise InvalidError("failed to decode request: not an object")
+        values = {name: raw[name] for name in _TEXT_FIELDS if raw.get(name) is not None}
+        if not all(isinstance(value, str) for value in values.values()):
+            raise InvalidError("failed to decode request: a field has the wrong type")
+        if values.get("accessToken") == "":
+            raise InvalidError("failed to decode request: empty access token")
+        environment = raw.get("envVars")
+        if environment is not None and not _is_environment(environment):
+            raise InvalidError("failed to decode request: envVars must map names to texts")
+        if raw.get("volumeMounts"):
+            raise InvalidError("volume mounts are not available in this sandbox")
+        if (address := values.get("hyperloopIP")) and not _ADDRESS.fullmatch(address):
+            raise InvalidError("failed to decode request: hyperloopIP is no address")
+        return cls(values, environment)
+
+
+def _is_environment(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(text, str) and name and "=" not in name and "\0" not in name + text for name, text in value.items()
+    )
+
+
+class Initialisation:
+    """The handler; one body is applied at a time because applying never waits."""
+
+    def __init__(self, state: AgentState) -> None:
+        self._state = state
+
+    async def __call__(self, request: Request, response: Response) -> None:
+        """204 when applied, or when a newer body was applied before; 401 as text; 400 for a body that makes no sense."""
+        response.headers["X-Envd-Version"] = ENVD_VERSION
+        try:
+            data = InitData.decode(await request.body.read_all(MAX_BODY_BYTES))
+            timestamp = parse_timestamp(data.values["timestamp"]) if "timestamp" in data.values else None
+        except InvalidError as error:
+            await response.send_error(400, error.message)
+            return
+        token = data.values.get("accessToken")
+        if not self._is_allowed(request, token):
+            text = "access token validation failed" if token else "access token reset not authorized"
+            await response.send(401, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
+            return
+        if timestamp is None or timestamp > self._state.initialised_at_ns:
+            self._apply(data)
+            self._state.initialised_at_ns = timestamp or self._state.initialised_at_ns
+        await response.send(204, {"Cache-Control": "no-store"})
+
+    def _is_allowed(self, request: Request, token: str | None) -> bool:
+        """First-time set-up is open; later, whoever knows the current token may repeat, replace or clear it.
+
+        The reference learns a replacement's hash from its metadata service; here the node sends the old token as `X-Access-Token`.
+        """
+        current = self._state.access_token
+        if current is None or (token is not None and same_token(token, current)):
+            return True
+        return same_token(request.headers.get("x-access-token", ""), current)
+
+    def _apply(self, data: InitData) -> None:
+        state, values = self._state, data.values
+        state.access_token = values.get("accessToken")
+        if data.environment is not None:
+            state.set_user_environment(data.environment)
+        state.default_user = values.get("defaultUser") or state.default_user
+        state.default_workdir = values.get("defaultWorkdir") or state.default_workdir
+        if address := values.get("hyperloopIP"):
+            _name_events_host(address)
+            state.internal_environment["E2B_EVENTS_ADDRESS"] = f"http://{address}"
+        if bundle := values.get("caBundle"):
+            _install_certificates(bundle)
+
+
+def _name_events_host(address: str) -> None:
+    try:
+        with open("/etc/hosts", encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line for line in file.read().splitlines() if EVENTS_HOST not in line.split()]
+    except FileNotFoundError:
+        lines = []
+    with open("/etc/hosts", "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write("\n".join([*lines, f"{address} {EVENTS_HOST}"]) + "\n")
+
+
+def _install_certificates(bundle: str) -> None:
+    """Keep the bundle where `update-ca-certificates` finds it, and let programs trust it at once."""
+    text = bundle.rstrip("\n") + "\n"
+    for path in (CA_FILE, CA_BUNDLE):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(CA_FILE, "w", encoding="utf-8") as file:
+        file.write(text)
+    try:
+        with open(CA_BUNDLE, encoding="utf-8", errors="surrogateescape") as file:
+            known = file.read()
+    except FileNotFoundError:
+        known = ""
+    if text not in known:
+        with open(CA_BUNDLE, "a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(("" if not known or known.endswith("\n") else "\n") + text)

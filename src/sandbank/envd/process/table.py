@@ -1,0 +1,109 @@
+"""All processes that clients started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import dataclass
+
+from sandbank.contracts.process import ProcessConfig, ProcessEvent, ProcessSelector
+from sandbank.domain.errors import InvalidError, NotFoundError
+from sandbank.envd.process.running import RunningProcess
+from sandbank.envd.process.spawn import Command, spawn
+
+RETAIN_SECONDS = 30.0  # how long a finished process can still be connected to (data-plane contract §2.8)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last word of a process that is gone."""
+
+    pid: int
+    tag: str | None
+    end: ProcessEvent.EndEvent
+
+
+class ProcessTable:
+    """Starts, finds and reaps. Children of this process are all started here, so every exit is one of ours."""
+
+    def __init__(self) -> None:
+        self._running: list[RunningProcess] = []
+        self._finished: list[Finished] = []
+
+    def start_reaping(self) -> None:
+        """Collect exits as they happen: a killed child is gone at once, not a zombie until someone asks."""
+        loop = asyncio.get_running_loop()
+        # Not by the loop's own handlers: uvloop keeps this signal to itself. A handler of the interpreter's wakes the loop just as well.
+        signal.signal(signal.SIGCHLD, lambda number, frame: loop.call_soon_threadsafe(self.reap))
+
+    def stop_reaping(self) -> None:
+        """Undo `start_reaping`."""
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def start(self, command: Command, config: ProcessConfig, tag: str | None) -> RunningProcess:
+        """Spawn `command`; `config` is what the caller asked for and `list` shows. Pumping begins with `start_pumping`."""
+        process = RunningProcess(spawn(command), config, tag, self._ended)
+        self._finished = [one for one in self._finished if one.pid != process.pid and (tag is None or one.tag != tag)]
+        self._running.append(process)
+        return process
+
+    def list_processes(self) -> list[RunningProcess]:
+        """Every process whose end nobody was told yet."""
+        return list(self._running)
+
+    def reap(self) -> None:
+        """Collect every child that has exited."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            # Newest first: an older entry of the same pid has been reaped and only waits for its output to end.
+            for process in reversed(self._running):
+                if process.pid == pid:
+                    process.reaped(status)
+                    break
+
+    def find(self, selector: ProcessSelector) -> RunningProcess | None:
+        """The running process of this pid or tag."""
+        kind = selector.WhichOneof("selector")
+        if kind is None:
+            raise InvalidError("invalid input type: no process selector", error_code="unimplemented")
+        for process in reversed(self._running):
+            if (process.pid == selector.pid) if kind == "pid" else (process.tag == selector.tag):
+                return process
+        return None
+
+    def get(self, selector: ProcessSelector) -> RunningProcess:
+        """As `find`; `NotFoundError` when there is none."""
+        process = self.find(selector)
+        if process is None:
+            raise NotFoundError(self._missing(selector))
+        return process
+
+    def get_finished(self, selector: ProcessSelector) -> Finished:
+        """A process that ended a moment ago; `NotFoundError` when there is none."""
+        by_pid = selector.WhichOneof("selector") == "pid"
+        for one in reversed(self._finished):
+            if (one.pid == selector.pid) if by_pid else (one.tag == selector.tag):
+                return one
+        raise NotFoundError(self._missing(selector))
+
+    @staticmethod
+    def _missing(selector: ProcessSelector) -> str:
+        if selector.WhichOneof("selector") == "tag":
+            return f"process with tag {selector.tag} not found"
+        return f"process with pid {selector.pid} not found"
+
+    def _ended(self, process: RunningProcess) -> None:
+        self._running.remove(process)
+        assert process.end is not None
+        finished = Finished(process.pid, process.tag, process.end)
+        self._finished.append(finished)
+        asyncio.get_running_loop().call_later(RETAIN_SECONDS, self._forget, finished)
+
+    def _forget(self, finished: Finished) -> None:
+        self._finished = [one for one in self._finished if one is not finished]

@@ -1,0 +1,68 @@
+"""What the sandbox was told about itself: identity, token, environment, defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandbank.domain.errors import UnauthenticatedError
+from sandbank.envd import paths
+from sandbank.envd.accounts import Account, find_account
+
+RUN_DIRECTORY = Path("/run/e2b")
+INTERNAL_PREFIX = "E2B_"
+
+
+@dataclass
+class AgentState:
+    """Mutable by `/init` only."""
+
+    sandbox_id: str
+    template_id: str
+    memory_limit_bytes: int
+    cpu_count: int
+    disk_limit_bytes: int
+    access_token: str | None = None
+    default_user: str = "root"
+    default_workdir: str | None = None
+    user_environment: dict[str, str] = field(default_factory=dict)
+    internal_environment: dict[str, str] = field(default_factory=dict)
+    initialised_at_ns: int = 0
+    """The newest `timestamp` that `/init` brought: an older one changes nothing."""
+
+    def environment(self) -> dict[str, str]:
+        """What every command gets and `GET /envs` shows; names the agent owns cannot be taken."""
+        return {**self.user_environment, **self.internal_environment}
+
+    def set_user_environment(self, variables: Mapping[str, str]) -> None:
+        """Replace what the user set before."""
+        self.user_environment = dict(variables)
+
+    def publish_identity(self, run_directory: Path = RUN_DIRECTORY) -> None:
+        """Name the sandbox in its environment and under `/run/e2b` (0444), where `sudo`'s clean environment cannot hide it."""
+        self.internal_environment.update(E2B_SANDBOX="true", E2B_SANDBOX_ID=self.sandbox_id, E2B_TEMPLATE_ID=self.template_id)
+        os.makedirs(run_directory, mode=0o755, exist_ok=True)
+        for name in ("E2B_SANDBOX", "E2B_SANDBOX_ID", "E2B_TEMPLATE_ID"):
+            path = f"{run_directory}/.{name}"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444)
+            try:
+                os.write(descriptor, self.internal_environment[name].encode())
+                os.fchmod(descriptor, 0o444)
+            finally:
+                os.close(descriptor)
+
+    def account(self, username: str | None) -> Account:
+        """The account a request acts for; None means the default user."""
+        name = username or self.default_user
+        if not name:
+            raise UnauthenticatedError("no user specified")
+        account = find_account(name)
+        if account is None:
+            raise UnauthenticatedError(f"invalid username: '{name}'")
+        return account
+
+    def resolve(self, path: str, account: Account) -> str:
+        """The absolute path a client means."""
+        return paths.resolve(path, username=account.name, home=account.home, default_workdir=self.default_workdir)
