@@ -1,0 +1,1 @@
+"""The proxies against real little servers on loopback."""
