@@ -1,0 +1,122 @@
+"""Many sandboxes come and go; afterwards the node is as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import Counter
+
+import httpx
+from e2b import AsyncSandbox
+
+from tests.product.instance import SEEDED_API_KEY, Instance
+from tests.product.inventory import Inventory, descriptors, sandbox_pids, take
+from tests.product.processes import service_pid, zygote_pid
+
+CYCLES = int(os.environ.get("SANDBANK_SOAK_CYCLES", "1000"))
+AT_ONCE = 8
+BURST = 100
+SETTLE_SECONDS = 60.0
+
+
+async def cycles(count: int) -> list[str]:
+    """Creates, uses and kills that many sandboxes, eight at a time; returns what went wrong."""
+    numbers = iter(range(count))
+    failures: list[str] = []
+
+    async def one(number: int) -> None:
+        sandbox = await AsyncSandbox.create(timeout=120, metadata={"cycle": str(number)}, envs={"N": str(number)}, retries=0)
+        try:
+            result = await sandbox.commands.run("echo $N; echo $N > file")
+            assert result.stdout == f"{number}\n"
+            assert await sandbox.files.read("file") == f"{number}\n"
+        finally:
+            assert await sandbox.kill() is True
+
+    async def worker() -> None:
+        for number in numbers:
+            try:
+                await one(number)
+            except Exception as error:
+                failures.append(f"{number}: {error!r}")
+
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    return failures
+
+
+def open_descriptors(server: Instance) -> Counter[str]:
+    """Of the service and of the zygote together, without the listening side's momentary client connections."""
+    return descriptors(service_pid(server)) + descriptors(zygote_pid(server))
+
+
+async def settled(server: Instance, counts: dict[str, int], kinds: Counter[str]) -> tuple[Inventory, Counter[str]]:
+    """Waits until no more is there than was before, and returns what is there in the end in any case."""
+    waited = 0.0
+    while True:
+        inventory, found = take(server), open_descriptors(server)
+        fits = all(number <= counts[kind] for kind, number in inventory.counts().items()) and not found - kinds
+        if fits or waited >= SETTLE_SECONDS:
+            return inventory, found
+        waited += 0.5
+        await asyncio.sleep(0.5)
+
+
+async def test_cycles_leave_nothing(server: Instance) -> None:
+    assert await cycles(4 * AT_ONCE) == []
+    await asyncio.sleep(3)
+    before, kinds = take(server), open_descriptors(server)
+    assert sandbox_pids(server) == []
+    assert await cycles(CYCLES) == []
+    after, found = await settled(server, before.counts(), kinds)
+    grown = {kind: (before.counts()[kind], number) for kind, number in after.counts().items() if number > before.counts()[kind]}
+    assert grown == {}, f"grown: {grown}\n{after.beyond(before)}"
+    assert not found - kinds, f"descriptors grown: {found - kinds}"
+    assert sandbox_pids(server) == []
+
+
+async def test_burst_of_creates(server: Instance) -> None:
+    assert sandbox_pids(server) == []
+    results = await asyncio.gather(
+        *(AsyncSandbox.create(timeout=300, envs={"N": str(number)}, retries=0) for number in range(BURST)), return_exceptions=True
+    )
+    failed = [result for result in results if isinstance(result, BaseException)]
+    made = [result for result in results if isinstance(result, AsyncSandbox)]
+    try:
+        assert failed == []
+        assert len({sandbox.sandbox_id for sandbox in made}) == BURST
+        outputs = await asyncio.gather(*(sandbox.commands.run("echo $N") for sandbox in made))
+        assert [output.stdout for output in outputs] == [f"{number}\n" for number in range(BURST)]
+        async with httpx.AsyncClient(base_url=server.api_url, headers={"X-API-KEY": SEEDED_API_KEY}) as client:
+            listed = (await client.get("/sandboxes")).json()
+        assert {item["sandboxID"] for item in listed} == {sandbox.sandbox_id for sandbox in made}
+    finally:
+        killed = await asyncio.gather(*(sandbox.kill() for sandbox in made), return_exceptions=True)
+    assert set(killed) == {True}
+    await assert_no_process(server)
+
+
+async def test_clients_that_hang_up_during_create_orphan_nothing(server: Instance) -> None:
+    """A client that gave up does not know the id: the sandbox is either not made or ends by its timeout, and is listed until then."""
+    async with httpx.AsyncClient(base_url=server.api_url, headers={"X-API-KEY": SEEDED_API_KEY}) as client:
+
+        async def give_up(milliseconds: int) -> None:
+            with contextlib.suppress(httpx.TimeoutException):
+                await client.post("/sandboxes", json={"templateID": "base", "timeout": 3}, timeout=milliseconds / 1000)
+
+        await asyncio.gather(*(give_up(milliseconds) for milliseconds in range(1, 21)))
+        for _ in range(200):
+            if (await client.get("/sandboxes")).json() == []:
+                break
+            await asyncio.sleep(0.1)
+        assert (await client.get("/sandboxes")).json() == []
+    await assert_no_process(server)
+
+
+async def assert_no_process(server: Instance) -> None:
+    """The last processes of killed sandboxes may still be on their way out."""
+    for _ in range(100):
+        if not sandbox_pids(server):
+            return
+        await asyncio.sleep(0.1)
+    assert sandbox_pids(server) == []
