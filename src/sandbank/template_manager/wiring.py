@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sandbank.artifacts.builds import Build, BuildStore
 from sandbank.artifacts.layers import LayerStore, size_mib
-from sandbank.domain.errors import InvalidError
+from sandbank.domain.errors import InvalidError, NotFoundError
 from sandbank.template_manager.adapters.base_layer import BaseLayer
 from sandbank.template_manager.adapters.mirror_layer import MirrorLayer
 from sandbank.template_manager.adapters.node_mirrors import node_apt_sources, node_mirrors, read_certificates
@@ -42,6 +42,13 @@ class BaseTemplate:
     def is_built(self) -> bool:
         """Whether `prepare` has nothing long to do."""
         return self._layers.find(self._recipe.layer_id) is not None
+
+    def get(self, build_id: str) -> Build:
+        """A build that `prepare` returned, also in another process; `NotFoundError` when there is no such build."""
+        build = self._builds.find(build_id)
+        if build is None:
+            raise NotFoundError(f"build {build_id} is not on this node")
+        return build
 
     def prepare(self, progress: Callable[[str], None]) -> Build:
         """The ready build, made now as far as it is missing. Blocks, a minute at first. `UnavailableError` when packages cannot be had."""

@@ -35,7 +35,8 @@ class BaseLayer:
     def get(self, identity: str, progress: Callable[[str], None]) -> Path:
         """The layer's directory, made now when it is not there yet (under a minute on two cores with a good network).
 
-        `identity` becomes its `/.e2b`. `progress` hears a line per step. `UnavailableError` when the package sources cannot be reached; nothing is left behind then.
+        `identity` becomes its `/.e2b`; `progress` hears a line per step. `UnavailableError` when the package sources cannot be reached;
+        nothing is left behind then.
         """
         found = self._layers.find(self._recipe.layer_id)
         if found is not None:

@@ -1,0 +1,75 @@
+"""All services in one process: the orchestrator, the API that knows only this node, and the client proxy that shares its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import SecretStr
+
+from sandbank.api.settings import ApiSettings
+from sandbank.api.wiring import build as build_api
+from sandbank.cli.credentials import Credentials
+from sandbank.cli.sandbox_ender import SandboxEnder
+from sandbank.cli.settings import NodeSettings
+from sandbank.client_proxy.settings import ClientProxySettings
+from sandbank.client_proxy.wiring import build as build_client_proxy
+from sandbank.orchestrator.settings import OrchestratorSettings
+from sandbank.orchestrator.wiring import OrchestratorService
+from sandbank.orchestrator.wiring import build as build_orchestrator_service
+from sandbank.servicekit.service import Service
+from sandbank.state.catalog import MemoryCatalog
+
+
+def build_services(settings: NodeSettings, credentials: Credentials, ends_sandboxes: Callable[[], bool]) -> list[Service]:
+    """In the order of their start. At a stop the proxy and the API go first, so that nobody creates what is about to be ended."""
+    orchestrator = build_orchestrator(settings)
+    catalog = MemoryCatalog()
+    return [
+        orchestrator,
+        SandboxEnder(settings.orchestrator_address, ends_sandboxes),
+        build_api(api_settings(settings, credentials), catalog=catalog),
+        build_client_proxy(_client_proxy_settings(settings, credentials), routes=orchestrator.routes, catalog=catalog),
+    ]
+
+
+def build_orchestrator(settings: NodeSettings) -> OrchestratorService:
+    """This node's orchestrator; what `settings` do not say is read from the environment."""
+    fields: dict[str, Any] = {
+        "data_dir": settings.data_dir,
+        "run_dir": settings.run_dir,
+        "orchestrator_bind": settings.orchestrator_bind,
+        "orchestrator_port": settings.orchestrator_port,
+        "orchestrator_proxy_port": settings.orchestrator_proxy_port,
+    }
+    return build_orchestrator_service(OrchestratorSettings(**fields))
+
+
+def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSettings:
+    """The API's, with the installation's secrets wherever the operator did not name others."""
+    api = ApiSettings(
+        bind=settings.bind,
+        api_port=settings.api_port,
+        data_dir=settings.data_dir,
+        nodes=(settings.orchestrator_address,),
+        allow_seeded_credentials=not settings.is_exposed,
+    )
+    given = api.model_fields_set
+    secrets = {"admin_token": credentials.admin_token, "sandbox_access_token_hash_seed": credentials.token_hash_seed}
+    return api.model_copy(update={name: SecretStr(value) for name, value in secrets.items() if name not in given})
+
+
+def _client_proxy_settings(settings: NodeSettings, credentials: Credentials) -> ClientProxySettings:
+    fields: dict[str, Any] = {
+        "bind": settings.bind,
+        "client_proxy_port": settings.client_proxy_port,
+        "edge_port": settings.edge_port,
+        "orchestrator_proxy_port": settings.orchestrator_proxy_port,
+    }
+    proxy = ClientProxySettings(**fields)
+    update: dict[str, object] = {}
+    if "edge_secret" not in proxy.model_fields_set:
+        update["edge_secret"] = SecretStr(credentials.edge_secret)
+    if "health_port" not in proxy.model_fields_set:
+        update["health_port"] = None  # for a balancer in front of a proxy of its own; here the API's /health answers for everything
+    return proxy.model_copy(update=update)

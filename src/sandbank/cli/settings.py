@@ -1,0 +1,95 @@
+"""What the commands themselves need to know of an installation; each service reads the rest of its settings by itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class NodeSettings(BaseSettings):
+    """One installation on one machine, all services in one process."""
+
+    model_config = SettingsConfigDict(env_prefix="SANDBANK_", extra="ignore")
+
+    data_dir: Path = Field(default=Path("/var/lib/sandbank"), description="What outlives restarts: templates, sandboxes, accounts, logs.")
+    run_dir: Path = Field(default=Path("/run/sandbank"), description="Sockets and state that must not outlive a reboot.")
+    bind: str = Field(
+        default="127.0.0.1", description="Address of the API and of the client proxy. Anything but loopback: keys are generated."
+    )
+    orchestrator_bind: str = Field(default="127.0.0.1", description="Address of the orchestrator's gRPC and of its sandbox proxy.")
+    api_port: int = Field(default=3000, ge=1, le=65535, description="TCP port of the REST API.")
+    edge_port: int = Field(default=3001, ge=1, le=65535, description="TCP port of the edge API.")
+    client_proxy_port: int = Field(default=3002, ge=1, le=65535, description="TCP port for traffic to sandboxes.")
+    orchestrator_proxy_port: int = Field(default=5007, ge=1, le=65535, description="TCP port of the sandbox proxy.")
+    orchestrator_port: int = Field(default=5008, ge=1, le=65535, description="TCP port of the orchestrator's gRPC.")
+    log_level: str = Field(default="info", description="debug, info, warning or error.")
+    log_json: bool = Field(default=False, description="One JSON object per log line, for machines, instead of lines for people.")
+    base_vcpu: int = Field(default=2, ge=1, description="CPUs of a sandbox of the `base` template.")
+    base_memory_mib: int = Field(default=1024, ge=128, description="MiB of memory of a sandbox of the `base` template.")
+    base_disk_mib: int = Field(default=10_240, ge=512, description="MiB that a sandbox of the `base` template may write.")
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether any service listens beyond loopback, where well-known credentials would be an open door."""
+        return not (is_loopback(self.bind) and is_loopback(self.orchestrator_bind))
+
+    @property
+    def ports(self) -> dict[str, tuple[str, int]]:
+        """Address and port of every listener, by what listens there."""
+        return {
+            "the API": (self.bind, self.api_port),
+            "the edge API": (self.bind, self.edge_port),
+            "the client proxy": (self.bind, self.client_proxy_port),
+            "the sandbox proxy": (self.orchestrator_bind, self.orchestrator_proxy_port),
+            "the orchestrator": (self.orchestrator_bind, self.orchestrator_port),
+        }
+
+    @property
+    def api_url(self) -> str:
+        """The REST API, as clients on this machine reach it; clients elsewhere put this machine's name in."""
+        return f"http://{self._client_host()}:{self.api_port}"
+
+    @property
+    def sandbox_url(self) -> str:
+        """Traffic to sandboxes, likewise."""
+        return f"http://{self._client_host()}:{self.client_proxy_port}"
+
+    @property
+    def orchestrator_address(self) -> str:
+        """The orchestrator's gRPC from within this machine."""
+        return f"{_reachable(self.orchestrator_bind)}:{self.orchestrator_port}"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Templates and snapshots."""
+        return self.data_dir / "artifacts"
+
+    @property
+    def log_file(self) -> Path:
+        """Where a detached service writes."""
+        return self.data_dir / "logs" / "sandbank.log"
+
+    def _client_host(self) -> str:
+        return "localhost" if self.bind == "127.0.0.1" else _reachable(self.bind)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether only this machine can connect there. A name counts when all it resolves to does; one that does not resolve does not."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        pass
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(item).is_loopback for item in found)
+
+
+def _reachable(bind: str) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104  # compared with, not bound to
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,147 @@
+"""`sandbank up`: from a bare machine to a greeting out of a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+from sandbank.artifacts.builds import Build
+from sandbank.cli import greeting, packages, preflight
+from sandbank.cli.console import Progress, complain, say
+from sandbank.cli.credentials import Credentials, CredentialsFile
+from sandbank.cli.installation import Installation
+from sandbank.cli.report import ready_text
+from sandbank.cli.serve import Handover, last_lines, serve
+from sandbank.cli.settings import NodeSettings
+from sandbank.domain.errors import ConflictError, InternalError, SandbankError
+from sandbank.template_manager.settings import TemplateSettings
+from sandbank.template_manager.wiring import build as build_base_template
+
+
+def up(settings: NodeSettings, *, detach: bool) -> None:
+    """Prepare, start, greet; in the foreground until a signal, or return when ready. Raises domain errors with one line for the operator.
+
+    An installation that runs already is left alone: said so, and fine when it was to run in the background anyway.
+    """
+    progress = Progress()
+    preflight.require_root()
+    preflight.require_kernel()
+    installation = Installation(settings)
+    installation.make_directories()
+    if not installation.try_lock():
+        _already_running(installation, detach=detach)
+        return
+    try:
+        had_keys = CredentialsFile(settings.data_dir).find() is not None
+        build = prepare(settings, progress)
+        progress("starting the services")
+        if detach:
+            credentials = _start_detached(installation, build)
+            _greet(settings, credentials, show_keys=not (settings.is_exposed and had_keys))
+        else:
+            _run_here(installation, build, show_keys=not (settings.is_exposed and had_keys))
+    finally:
+        installation.unlock()
+
+
+def prepare(settings: NodeSettings, progress: Progress) -> Build:
+    """All that can fail before a service starts: ports, packages, disk space, the base template."""
+    preflight.require_ports(settings)
+    preflight.require_space(settings.data_dir, preflight.NEEDED_MIB)
+    if missing := packages.missing_packages():
+        packages.install_packages(missing, progress)
+    template = build_base_template(settings.artifacts_dir, TemplateSettings())
+    if not template.is_built:
+        preflight.require_space(settings.data_dir, preflight.NEEDED_TO_BUILD_MIB)
+        progress("building the base template: only this once, a minute or so")
+    return template.prepare(lambda line: progress(f"  {line}"))
+
+
+def serve_detached(build_id: str, lock: int, pipe: int) -> None:
+    """The process that `up --detach` leaves behind: it holds the lock from its first instruction and reports through `pipe`."""
+    settings = NodeSettings()
+    installation = Installation(settings).adopt_lock(lock)
+    os.set_inheritable(pipe, False)
+    reported = False
+
+    def ready(credentials: Credentials) -> None:
+        nonlocal reported
+        reported = True
+        Handover(credentials=credentials).write(pipe)
+
+    try:
+        build = build_base_template(settings.artifacts_dir, TemplateSettings()).get(build_id)
+        serve(installation, build, ready)
+    except SandbankError as error:
+        if reported:
+            complain(error.message)
+        else:
+            Handover(error=error.message).write(pipe)
+        sys.exit(1)
+
+
+def _start_detached(installation: Installation, build: Build) -> Credentials:
+    settings = installation.settings
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "sandbank.cli.main", "serve-detached", build.build_id]
+    command += [str(installation.lock_descriptor), str(writing)]
+    with settings.log_file.open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={**os.environ, **_environment(settings)},
+            pass_fds=(installation.lock_descriptor, writing),
+            start_new_session=True,  # no terminal may take it along
+        )
+    os.close(writing)
+    handover = Handover.read(reading)
+    if handover is None:
+        code, tail = process.wait(), last_lines(settings.log_file)
+        raise InternalError(f"the services ended while starting (exit code {code}); {settings.log_file} ends with:\n{tail}")
+    if handover.credentials is None:
+        raise InternalError(f"{handover.error} (log: {settings.log_file})")
+    return handover.credentials
+
+
+def _environment(settings: NodeSettings) -> dict[str, str]:
+    """What the command line changed, for the process that goes on."""
+    return {f"SANDBANK_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
+
+
+def _run_here(installation: Installation, build: Build, *, show_keys: bool) -> None:
+    settings = installation.settings
+
+    def ready(credentials: Credentials) -> None:
+        # Blocking HTTP against ourselves: from another thread, or the loop that has to answer would wait for itself.
+        asyncio.get_running_loop().run_in_executor(None, _greet_or_complain, settings, credentials, show_keys)
+
+    serve(installation, build, ready)
+
+
+def _greet_or_complain(settings: NodeSettings, credentials: Credentials, show_keys: bool) -> None:
+    try:
+        _greet(settings, credentials, show_keys=show_keys)
+    except SandbankError as error:
+        complain(error.message)
+
+
+def _greet(settings: NodeSettings, credentials: Credentials, *, show_keys: bool) -> None:
+    try:
+        hello = greeting.greet(settings.api_url, settings.sandbox_url, credentials.api_key)
+    except SandbankError as error:
+        raise InternalError(greeting.explain(error)) from error
+    say(ready_text(settings, credentials, hello, show_keys=show_keys))
+
+
+def _already_running(installation: Installation, *, detach: bool) -> None:
+    service = installation.last_service()
+    if service is None:
+        raise ConflictError(f"another `sandbank` command is at work in {installation.settings.data_dir}: try again when it is done")
+    if not detach:
+        raise ConflictError(f"already running as pid {service.pid}; `sandbank down` stops it")
+    say(f"Already running as pid {service.pid}: {service.api_url}")
