@@ -110,6 +110,10 @@ class ClientConnection(asyncio.Protocol):
                 self._exchange.send_request(data)
         elif state == _DISCARD:
             self._discard(data)
+        elif state == _LINGER:
+            self._discarded += len(data)
+            if self._discarded > self._around.limits.discard_bytes:
+                self._abort()
 
     def eof_received(self) -> bool:
         self._eof = True
@@ -306,6 +310,7 @@ class ClientConnection(asyncio.Protocol):
             self._close()
             return
         self._state = _LINGER
+        self._discarded = 0
         self.deadline = self._around.loop.time() + self._around.limits.linger_seconds
         self.transport.write_eof()
         self._request_held = False

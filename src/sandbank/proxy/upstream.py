@@ -196,6 +196,8 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             end, start = found
             try:
+                if end > MAX_HEAD_BYTES:
+                    raise HeadError("head too large")
                 head = parse_response_head(data[:end])
             except HeadError:
                 self.fail()

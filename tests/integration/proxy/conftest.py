@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 import uvloop
+
 from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
-
 from tests.integration.proxy.wire import route_to
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from sandbank.proxy.origin import OriginPolicy
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
-
 from tests.integration.proxy.wire import SANDBOX, Answer, client, get, origin, read_answer, read_head, route_to
 
 _ALWAYS_REUSE = OriginPolicy((), 0, 60.0, False, 64, 1000)
@@ -45,7 +45,9 @@ async def test_headers_of_other_hops_are_removed_and_the_rest_travels_unchanged(
 
 async def test_routing_headers_name_the_sandbox_on_a_shared_host(proxy: ProxyServer) -> None:
     async with origin(_echo_head) as port, client(proxy.port) as sdk:
-        answer = await sdk.ask(f"GET /x HTTP/1.1\r\nHost: localhost:3002\r\nE2b-Sandbox-Id: {SANDBOX}\r\nE2b-Sandbox-Port: {port}\r\n\r\n".encode())
+        answer = await sdk.ask(
+            f"GET /x HTTP/1.1\r\nHost: localhost:3002\r\nE2b-Sandbox-Id: {SANDBOX}\r\nE2b-Sandbox-Port: {port}\r\n\r\n".encode()
+        )
         assert answer.status == 200
         assert b"Host: localhost:3002\r\n" in answer.body
         missing = await sdk.ask(f"GET /x HTTP/1.1\r\nHost: localhost:3002\r\nE2b-Sandbox-Id: {SANDBOX}\r\n\r\n".encode())
@@ -54,7 +56,12 @@ async def test_routing_headers_name_the_sandbox_on_a_shared_host(proxy: ProxySer
 
 @pytest.mark.parametrize(
     ("host", "text"),
-    [("localhost", "Invalid host"), ("nodash.example.com", "Invalid host"), ("80-ABC.example.com", "Invalid sandbox ID"), ("x-abc.example.com", "Invalid sandbox port")],
+    [
+        ("localhost", "Invalid host"),
+        ("nodash.example.com", "Invalid host"),
+        ("80-ABC.example.com", "Invalid sandbox ID"),
+        ("x-abc.example.com", "Invalid sandbox port"),
+    ],
 )
 async def test_hosts_that_name_no_sandbox(proxy: ProxyServer, host: str, text: str) -> None:
     async with client(proxy.port) as browser:
