@@ -6,6 +6,7 @@ the agent; `warm` runs what libraries put off until first use.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import hmac
 import json
@@ -24,8 +25,9 @@ from sandbank.envd.connect.codec import CODECS
 
 def warm() -> None:
     """Run once in the zygote. Starts no thread, keeps no descriptor."""
-    for name in ("idna", "ascii", "latin-1", "utf-8"):
-        "sandbox".encode(name).decode(name)
+    for name in ("ascii", "latin-1", "utf-8", "idna"):
+        codecs.lookup(name)  # encoding with one of the first three takes a short cut past the module that opening a file needs
+    "sandbox".encode("idna")
     b"\xff".decode("utf-8", "surrogateescape").encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     hashlib.sha256(b"").digest()  # OpenSSL reads its configuration on first use
     hmac.compare_digest(b"", b"")
