@@ -335,11 +335,11 @@ class ClientConnection(asyncio.Protocol):
         if self._head.minor == 1:
             self.transport.write(rewrite_response(head, connection=None))
 
-    def respond(self, head: ResponseHead, *, open_ended: bool) -> None:
+    def respond(self, head: ResponseHead, first: bytes, *, open_ended: bool) -> None:
         """See `ClientSide`."""
         self._response_begun = True
         if head.status == 101:
-            self._switch(head)
+            self._switch(head, first)
             return
         minor = self._head.minor
         drop_framing = minor == 0 and head.chunked
@@ -349,12 +349,12 @@ class ClientConnection(asyncio.Protocol):
             connection: bytes | None = b"close"
         else:
             connection = None if minor == 1 else b"keep-alive"
-        self.transport.write(rewrite_response(head, connection=connection, drop_framing=drop_framing))
+        self.transport.write(rewrite_response(head, connection=connection, drop_framing=drop_framing) + first)
 
-    def _switch(self, head: ResponseHead) -> None:
+    def _switch(self, head: ResponseHead, first: bytes) -> None:
         self._state = _TUNNEL
         self._body = None
-        self.transport.write(rewrite_response(head, connection=b"Upgrade"))
+        self.transport.write(rewrite_response(head, connection=b"Upgrade") + first)
         early, self._buffer = self._buffer, b""
         if early and self._exchange is not None:
             self._exchange.send_request(early)

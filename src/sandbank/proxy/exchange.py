@@ -27,8 +27,8 @@ class ClientSide(Protocol):
         """Pass on a 1xx answer."""
         ...
 
-    def respond(self, head: ResponseHead, *, open_ended: bool) -> None:
-        """Begin the answer."""
+    def respond(self, head: ResponseHead, first: bytes, *, open_ended: bool) -> None:
+        """Begin the answer with its head and the `first` bytes of its body."""
         ...
 
     def send(self, data: bytes) -> None:
@@ -89,7 +89,6 @@ class Exchange:
         "_request_done",
         "_responded",
         "_task",
-        "_tunnel",
         "_upstream",
     )
 
@@ -107,16 +106,15 @@ class Exchange:
         self._pending_bytes = 0
         self._replayable = False
         self._responded = False
-        self._tunnel = False
         self._task: asyncio.Task[Any] | None = None
 
     def start(self) -> None:
         """Resolve, connect, send."""
         decision = self._around.resolver.resolve(self._head)
-        if isinstance(decision, Coroutine):
-            self._task = self._around.tasks.start("resolve", self._resolve(decision))
-        else:
+        if isinstance(decision, Forward | Page):
             self._decided(decision)
+        else:
+            self._task = self._around.tasks.start("resolve", self._resolve(decision))
 
     # The client's side.
 
@@ -214,12 +212,13 @@ class Exchange:
         self._upstream = upstream
         upstream.begin(self, head_only=head.method == b"HEAD", upgrade=head.upgrade is not None, payload_only=head.minor == 0)
         keep_alive = forward.origin.keep_alive
-        upstream.send(rewrite_request(head, host=forward.host, forwarded_host=forward.forwarded_host, keep_alive=keep_alive))
+        outgoing = rewrite_request(head, host=forward.host, forwarded_host=forward.forwarded_host, keep_alive=keep_alive)
         if self._pending is not None:
-            pending, self._pending = self._pending, None
+            outgoing += b"".join(self._pending)
+            self._pending = None
             self._pending_bytes = 0
             self._client.resume_request()  # before sending, which may hold it again
-            upstream.send(b"".join(pending))
+        upstream.send(outgoing)
         if self._client_ended:
             upstream.half_close()
 
@@ -239,11 +238,10 @@ class Exchange:
         """See `ResponseSink`."""
         self._client.respond_interim(head)
 
-    def on_head(self, head: ResponseHead, *, open_ended: bool) -> None:
+    def on_head(self, head: ResponseHead, first: bytes, *, open_ended: bool) -> None:
         """See `ResponseSink`."""
         self._responded = True
-        self._tunnel = head.status == 101
-        self._client.respond(head, open_ended=open_ended)
+        self._client.respond(head, first, open_ended=open_ended)
 
     def on_body(self, data: bytes) -> None:
         """See `ResponseSink`."""

@@ -17,8 +17,11 @@ class ResponseSink(Protocol):
         """A 1xx answer other than 101; the final one follows."""
         ...
 
-    def on_head(self, head: ResponseHead, *, open_ended: bool) -> None:
-        """The final answer begins; `open_ended` when its body lasts until the connection ends. After a 101 raw bytes follow."""
+    def on_head(self, head: ResponseHead, first: bytes, *, open_ended: bool) -> None:
+        """The final answer begins, with what has already come of its body; `open_ended` when that lasts until the connection ends.
+
+        After a 101 raw bytes follow, and `on_complete` is not called.
+        """
         ...
 
     def on_body(self, data: bytes) -> None:
@@ -152,7 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
         elif self._body is None:
             self._read_head(sink, data)
         else:
-            self._read_body(sink, self._body, data, 0)
+            self._read_body(sink, self._body, data)
 
     def eof_received(self) -> bool:
         sink = self._sink
@@ -213,15 +216,18 @@ class UpstreamConnection(asyncio.Protocol):
                 return
         body = self._body_of(head)
         self._keep_alive = head.keep_alive
-        sink.on_head(head, open_ended=type(body) is OpenBody)
-        if self._sink is None:
-            return  # the sink gave up
         if body is None:
-            self._finish(sink, reusable=head.keep_alive and start == len(data))
+            sink.on_head(head, b"", open_ended=False)
+            if self._sink is not None:
+                self._finish(sink, reusable=head.keep_alive and start == len(data))
             return
         self._body = body
-        if start < len(data):
-            self._read_body(sink, body, data, start)
+        first, end = self._scan(body, data, start)
+        if first is None:
+            return
+        sink.on_head(head, first, open_ended=type(body) is OpenBody)
+        if body.done and self._sink is not None:
+            self._finish(sink, reusable=head.keep_alive and end == len(data))
 
     def _body_of(self, head: ResponseHead) -> Body | None:
         if self._head_only or head.status in (204, 304):
@@ -237,24 +243,24 @@ class UpstreamConnection(asyncio.Protocol):
             self.fail()  # nobody asked for another protocol
             return
         self._tunnel = True
-        sink.on_head(head, open_ended=False)
-        if rest and self._sink is not None:
-            sink.on_body(rest)
+        sink.on_head(head, rest, open_ended=False)
 
-    def _read_body(self, sink: ResponseSink, body: Body, data: bytes, start: int) -> None:
+    def _scan(self, body: Body, data: bytes, start: int) -> tuple[bytes | None, int]:
+        """What of `data` the sink is to get, and where the body ends in it; None when the framing is broken and all is over."""
         payload: list[bytes] | None = [] if self._payload_only else None
         try:
             end = body.scan(data, start, payload)
         except BodyError:
             self.fail()
-            return
+            return None, start
         if payload is not None:
-            if content := b"".join(payload):
-                sink.on_body(content)
-        elif start == 0 and end == len(data):
-            sink.on_body(data)
-        elif end > start:
-            sink.on_body(data[start:end])
+            return b"".join(payload), end
+        return (data if start == 0 and end == len(data) else data[start:end]), end
+
+    def _read_body(self, sink: ResponseSink, body: Body, data: bytes) -> None:
+        content, end = self._scan(body, data, 0)
+        if content:
+            sink.on_body(content)
         if body.done and self._sink is not None:
             self._finish(sink, reusable=self._keep_alive and end == len(data))
 
