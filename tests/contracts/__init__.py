@@ -1,0 +1,1 @@
+"""Every fake and its real twin, held to the same promises."""

@@ -1,0 +1,1 @@
+"""Tests of `sandbank.api` with real databases and real gRPC."""

@@ -1,0 +1,102 @@
+"""A node as the API sees one: the real gRPC services, sandboxes that exist in name only."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from google.protobuf.empty_pb2 import Empty
+
+from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus, ServiceStatusChangeRequest
+from sandbank.contracts.orchestrator import (
+    RunningSandbox,
+    SandboxCreateRequest,
+    SandboxCreateResponse,
+    SandboxDeleteRequest,
+    SandboxListResponse,
+    SandboxUpdateRequest,
+)
+from sandbank.domain.errors import NotFoundError, SandbankError
+from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
+from sandbank.rpc.server import RpcServer
+
+
+class GrpcNode:
+    """Answers like an orchestrator; `fail_with` and `create_gate` make it misbehave."""
+
+    def __init__(self, node_id: str = "node-1") -> None:
+        self.node_id = node_id
+        self.sandboxes: dict[str, RunningSandbox] = {}
+        self.created: list[SandboxCreateRequest] = []
+        self.deleted: list[tuple[str, str]] = []
+        self.fail_with: SandbankError | None = None
+        self.fail_delete_with: SandbankError | None = None
+        self.create_gate: asyncio.Event | None = None
+        self.address = ""
+        self._server: RpcServer | None = None
+
+    async def start(self, port: int = 0) -> None:
+        faults: list[BaseException] = []
+        server = RpcServer(lambda _method, error: faults.append(error))
+        add_sandbox_service(server, self)
+        add_info_service(server, self)
+        self.address = f"127.0.0.1:{await server.start(f'127.0.0.1:{port}')}"
+        self._server = server
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(0)
+
+    async def create(self, request: SandboxCreateRequest) -> SandboxCreateResponse:
+        self.created.append(request)
+        if self.create_gate is not None:
+            await self.create_gate.wait()
+        if self.fail_with is not None:
+            raise self.fail_with
+        config = request.sandbox
+        now = datetime.now(UTC)
+        end = now + (request.end_time.ToDatetime() - request.start_time.ToDatetime())
+        running = RunningSandbox(
+            config=config,
+            client_id=self.node_id,
+            sandbox_id=config.sandbox_id,
+            team_id=config.team_id,
+            execution_id=config.execution_id,
+            vcpu=config.vcpu,
+            ram_mb=config.ram_mb,
+        )
+        running.start_time.FromDatetime(now)
+        running.end_time.FromDatetime(end)
+        self.sandboxes[config.sandbox_id] = running
+        response = SandboxCreateResponse(client_id=self.node_id)
+        response.started_at.CopyFrom(running.start_time)
+        response.end_at.CopyFrom(running.end_time)
+        return response
+
+    async def update(self, request: SandboxUpdateRequest) -> Empty:
+        if request.sandbox_id not in self.sandboxes:
+            raise NotFoundError("sandbox not found")
+        self.sandboxes[request.sandbox_id].end_time.CopyFrom(request.end_time)
+        return Empty()
+
+    async def list(self, request: Empty) -> SandboxListResponse:
+        return SandboxListResponse(sandboxes=list(self.sandboxes.values()))
+
+    async def delete(self, request: SandboxDeleteRequest) -> Empty:
+        if self.fail_delete_with is not None:
+            raise self.fail_delete_with
+        if self.sandboxes.pop(request.sandbox_id, None) is None:
+            raise NotFoundError(f"sandbox '{request.sandbox_id}' not found")
+        self.deleted.append((request.sandbox_id, request.kill_reason))
+        return Empty()
+
+    async def info(self, request: Empty) -> ServiceInfoResponse:
+        return ServiceInfoResponse(
+            node_id=self.node_id,
+            service_status=ServiceInfoStatus.Healthy,
+            metric_cpu_count=2,
+            metric_sandboxes_running=len(self.sandboxes),
+        )
+
+    async def override_status(self, request: ServiceStatusChangeRequest) -> Empty:
+        return Empty()

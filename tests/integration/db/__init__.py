@@ -1,0 +1,1 @@
+"""Tests of `sandbank.db` with real databases and real gRPC."""

@@ -1,0 +1,1 @@
+"""Tests of `sandbank.api` without root or network beyond loopback."""

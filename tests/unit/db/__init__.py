@@ -1,0 +1,1 @@
+"""Tests of `sandbank.db` without root or network beyond loopback."""

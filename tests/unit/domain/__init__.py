@@ -1,0 +1,1 @@
+"""Tests of `sandbank.domain` without root or network beyond loopback."""

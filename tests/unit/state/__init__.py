@@ -1,0 +1,1 @@
+"""Tests of `sandbank.state` without root or network beyond loopback."""
