@@ -20,34 +20,36 @@ class OrchestratorSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SANDBANK_", extra="ignore")
 
-    data_dir: Path = Field(Path("/var/lib/sandbank"), description="Artefacts, sandboxes' files and records. Outlives restarts.")
-    run_dir: Path = Field(Path("/run/sandbank"), description="Sockets and what must not outlive a reboot.")
+    data_dir: Path = Field(default=Path("/var/lib/sandbank"), description="Artefacts, sandboxes' files and records. Outlives restarts.")
+    run_dir: Path = Field(default=Path("/run/sandbank"), description="Sockets and what must not outlive a reboot.")
     instance: str = Field(
-        "sb", pattern=r"^[a-z0-9]{1,6}$", description="Prefix of interface, cgroup and firewall names; one per node of a kernel."
+        default="sb", pattern=r"^[a-z0-9]{1,6}$", description="Prefix of interface, cgroup and firewall names; one per node of a kernel."
     )
-    subnet: str = Field("10.211.0.0/16", description="IPv4 range that sandboxes' links take addresses from; private to this node.")
-    uid_base: int = Field(100_000_000, ge=65_536, description="First host uid given to sandboxes; each slot takes 65,536.")
-    max_slots: int = Field(8192, ge=1, description="Slots of this node, and with it uid ranges and link addresses.")
+    subnet: str = Field(default="10.211.0.0/16", description="IPv4 range that sandboxes' links take addresses from; private to this node.")
+    uid_base: int = Field(default=100_000_000, ge=65_536, description="First host uid given to sandboxes; each slot takes 65,536.")
+    max_slots: int = Field(default=8192, ge=1, description="Slots of this node, and with it uid ranges and link addresses.")
 
     orchestrator_bind: str = Field(
-        "127.0.0.1",
+        default="127.0.0.1",
         description="Address of the gRPC and sandbox proxy ports. Neither asks who calls: only networks where every host is trusted.",
     )
-    orchestrator_port: int = Field(5008, ge=0, le=65535, description="TCP port of gRPC.")
-    orchestrator_proxy_port: int = Field(5007, ge=0, le=65535, description="TCP port of the sandbox proxy.")
+    orchestrator_port: int = Field(default=5008, ge=0, le=65535, description="TCP port of gRPC.")
+    orchestrator_proxy_port: int = Field(default=5007, ge=0, le=65535, description="TCP port of the sandbox proxy.")
     node_id: str = Field(
         default_factory=socket.gethostname, min_length=1, description="What the API calls this node; the host's name by default."
     )
-    node_labels: tuple[str, ...] = Field((), description="Labels that placements may require.")
+    node_labels: tuple[str, ...] = Field(default=(), description="Labels that placements may require.")
 
-    driver: str = Field("namespaces", description="What runs sandboxes.")
+    driver: str = Field(default="namespaces", description="What runs sandboxes.")
     max_sandboxes: int | None = Field(
-        None, ge=1, description="Running sandboxes on this node; by default what half of the memory holds when they are idle."
+        default=None, ge=1, description="Running sandboxes on this node; by default what half of the memory holds when they are idle."
     )
     start_concurrency: int | None = Field(
-        None, ge=1, description="Sandboxes started at the same time, the others wait; by default 4 per CPU, since a start mostly waits."
+        default=None,
+        ge=1,
+        description="Sandboxes started at the same time, the others wait; by default 4 per CPU, since a start mostly waits.",
     )
-    stop_grace_seconds: float = Field(10.0, ge=0, description="Seconds that calls and removals in flight get to finish at a stop.")
+    stop_grace_seconds: float = Field(default=10.0, ge=0, description="Seconds that calls and removals in flight get to finish at a stop.")
 
     @property
     def layout(self) -> NodeLayout:

@@ -76,11 +76,12 @@ class RpcServer:
             await self._server.wait_for_termination()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Refuse new calls, give running ones `grace_seconds`, then cancel them. Idempotent."""
-        server, self._server = self._server, None
-        if server is not None:
+        """Refuse new calls, give running ones `grace_seconds`, then cancel them. Idempotent; a later call may shorten the grace."""
+        if self._server is not None:
             await self.set_serving(False)
-            await server.stop(grace_seconds)
+            await self._server.stop(grace_seconds)
+            # Let go of while the loop runs: its finaliser schedules a task.
+            self._server = None
 
     def _handler(self, path: str, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
@@ -92,9 +93,11 @@ class RpcServer:
                 self._on_fault(path, error)
                 await _refuse(context, InternalError("internal error"))
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer, request_deserializer=method.request.FromString, response_serializer=Message.SerializeToString
-        )
+        return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=method.request.FromString, response_serializer=_serialize)
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
 
 
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: SandbankError) -> NoReturn:

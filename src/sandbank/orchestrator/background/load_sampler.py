@@ -23,7 +23,13 @@ class LoadSampler:
 
     def __init__(self, machine: Samples) -> None:
         self._machine = machine
-        self.latest = machine.sample()
+        self._latest: MachineLoad | None = None
+
+    def latest(self) -> MachineLoad:
+        """The sample at hand; the first one is taken when it is asked for. `OSError` when that fails."""
+        if self._latest is None:
+            self._latest = self._machine.sample()
+        return self._latest
 
     async def run(self) -> None:
         """Forever. A sample that fails leaves the one before."""
@@ -31,6 +37,6 @@ class LoadSampler:
         while True:
             await asyncio.sleep(_PERIOD_SECONDS)
             try:
-                self.latest = self._machine.sample()
+                self._latest = self._machine.sample()
             except OSError as error:
                 log.warning("machine not sampled", error=repr(error))

@@ -1,0 +1,207 @@
+"""Names the concrete parts of a node and puts them together."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from sandbank.aiokit.tasks import TaskGroup, finish
+from sandbank.artifacts.builds import BuildStore
+from sandbank.domain.errors import InvalidError
+from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
+from sandbank.orchestrator.adapters.proxy_routes import ProxyRoutes
+from sandbank.orchestrator.adapters.record_directory import RecordDirectory
+from sandbank.orchestrator.background.expiry_guard import guard_expiry
+from sandbank.orchestrator.background.load_sampler import LoadSampler
+from sandbank.orchestrator.core.adoption import adopt
+from sandbank.orchestrator.core.create import Creation
+from sandbank.orchestrator.core.inventory import Inventory
+from sandbank.orchestrator.core.removal import Removal
+from sandbank.orchestrator.core.status import NodeStatus, StatusBoard
+from sandbank.orchestrator.endpoints.info_service import InfoEndpoints, NodeIdentity
+from sandbank.orchestrator.endpoints.sandbox_service import SandboxEndpoints
+from sandbank.orchestrator.settings import OrchestratorSettings
+from sandbank.proxy.routes import RouteTable
+from sandbank.proxy.server import ProxyServer, sandbox_proxy
+from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
+from sandbank.rpc.server import RpcServer
+from sandbank.runtime.driver import Driver, NodeLayout
+from sandbank.servicekit.ports import require_free
+from sandbank.version import VERSION
+
+DriverMaker = Callable[[NodeLayout], Driver]
+
+
+def _namespaces(layout: NodeLayout) -> Driver:
+    # Imported here: a node with another driver needs neither its code nor its libraries.
+    from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver, NamespaceSettings
+
+    return NamespaceDriver(layout, NamespaceSettings())
+
+
+DRIVERS: dict[str, DriverMaker] = {"namespaces": _namespaces}
+
+_CLOSE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A node's parts, not yet running."""
+
+    settings: OrchestratorSettings
+    driver: Driver
+    routes: RouteTable
+    proxy_routes: ProxyRoutes
+    records: RecordDirectory
+    status: StatusBoard
+    inventory: Inventory
+    removal: Removal
+    removals: TaskGroup
+    sampler: LoadSampler
+    rpc: RpcServer
+    proxy: ProxyServer
+
+
+class OrchestratorService:
+    """One node: its sandboxes, gRPC for the API, a proxy for traffic. Sandboxes outlive it and are adopted by the next one."""
+
+    name = "orchestrator"
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._log = structlog.get_logger("sandbank.orchestrator")
+        self._roots = TaskGroup(self.name, _log_failure)
+        self._root_tasks: set[asyncio.Task[Any]] = set()
+        self._port = parts.settings.orchestrator_port
+
+    @property
+    def routes(self) -> RouteTable:
+        """The sandboxes of this node that take traffic."""
+        return self._parts.routes
+
+    @property
+    def driver(self) -> Driver:
+        """What runs the sandboxes."""
+        return self._parts.driver
+
+    @property
+    def driver_name(self) -> str:
+        """What the API reports about where a sandbox runs."""
+        return self._parts.driver.name
+
+    @property
+    def address(self) -> str:
+        """`host:port` of gRPC; settled once started when the settings left the port to the kernel."""
+        return f"{_bracketed(self._parts.settings.orchestrator_bind)}:{self._port}"
+
+    @property
+    def proxy_port(self) -> int:
+        """Port of the sandbox proxy."""
+        return self._parts.proxy.port
+
+    async def start(self) -> None:
+        """Adopt what runs, then serve. Ports are looked at first: a second orchestrator must not touch the first one's sandboxes."""
+        parts, settings = self._parts, self._parts.settings
+        require_free(settings.orchestrator_bind, settings.orchestrator_port, "the orchestrator")
+        require_free(settings.orchestrator_bind, settings.orchestrator_proxy_port, "the sandbox proxy")
+        await adopt(parts.driver, parts.inventory, parts.records, parts.proxy_routes, parts.removal)
+        await parts.proxy.start()
+        self._port = await parts.rpc.start(self.address)
+        self._root_tasks = {
+            self._roots.start("rpc", parts.rpc.wait()),
+            self._roots.start("proxy", parts.proxy.wait()),
+            self._roots.start("load_sampler", parts.sampler.run()),
+            self._roots.start("expiry_guard", guard_expiry(parts.inventory, parts.removal, _now)),
+        }
+        self._log.info("node is ready", address=self.address, driver=self.driver_name, sandboxes=len(parts.inventory.running))
+
+    async def wait(self) -> None:
+        """Return, or raise, when one of the root tasks has ended."""
+        ended, _ = await asyncio.wait(self._root_tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in ended:
+            task.result()
+
+    async def stop(self) -> None:
+        """Refuse creates, finish calls and removals in flight, let go of the sandboxes. Cancelled, it only stops being patient."""
+        parts, grace_seconds = self._parts, self._parts.settings.stop_grace_seconds
+        parts.status.change(NodeStatus.DRAINING)
+        try:
+            await parts.rpc.stop(grace_seconds)
+            await parts.proxy.stop()
+            await parts.removals.drain(grace_seconds)
+        finally:
+            await finish(self._let_go())
+
+    async def _let_go(self) -> None:
+        parts = self._parts
+        for step in (parts.rpc.stop(0), parts.proxy.stop(), self._roots.close(), parts.removals.close(), parts.driver.close()):
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await step
+            except Exception as error:  # noqa: BLE001  # cleanup step: the next one has to run
+                self._log.error("failed to stop a part", error=repr(error))
+
+
+def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | None = None) -> OrchestratorService:
+    """A node that `settings` describe, not yet started. `InvalidError` for a driver that does not exist."""
+    make_driver = (drivers or DRIVERS).get(settings.driver)
+    if make_driver is None:
+        raise InvalidError(f"there is no driver {settings.driver!r}; known: {', '.join(sorted(drivers or DRIVERS))}")
+    driver = make_driver(settings.layout)
+    routes = RouteTable()
+    proxy_routes = ProxyRoutes(routes, driver)
+    records = RecordDirectory(settings.data_dir / "records")
+    status = StatusBoard(_now)
+    _, memory_total_bytes = memory_bytes()
+    inventory = Inventory(settings.effective_max_sandboxes(memory_total_bytes))
+    removals = TaskGroup("orchestrator", _log_failure)
+    removal = Removal(driver, inventory, records, proxy_routes, removals)
+    creation = Creation(
+        driver=driver,
+        inventory=inventory,
+        status=status,
+        builds=BuildStore(settings.data_dir / "artifacts"),
+        records=records,
+        routes=proxy_routes,
+        removal=removal,
+        clock=_now,
+        max_starts=settings.effective_start_concurrency,
+    )
+    sampler = LoadSampler(Machine(settings.data_dir))
+    rpc = RpcServer(_log_failure)
+    add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal))
+    add_info_service(rpc, InfoEndpoints(_identity(settings), status, inventory, sampler.latest))
+    proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port)
+    return OrchestratorService(
+        Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy)
+    )
+
+
+def _identity(settings: OrchestratorSettings) -> NodeIdentity:
+    return NodeIdentity(
+        node_id=settings.node_id,
+        service_id=uuid.uuid4().hex,
+        version=VERSION,
+        commit=VERSION,
+        started_at=_now(),
+        processor=processor(),
+        labels=settings.node_labels,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _log_failure(task: str, error: BaseException) -> None:
+    structlog.get_logger("sandbank.orchestrator").error("failed", task=task, exc_info=error)

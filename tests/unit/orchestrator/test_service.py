@@ -1,0 +1,303 @@
+"""The whole node over gRPC on loopback, on a driver in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from sandbank.artifacts.builds import Build, BuildStore
+from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoRole, ServiceInfoStatus
+from sandbank.contracts.orchestrator import SandboxCreateRequest, SandboxDeleteRequest, SandboxUpdateRequest
+from sandbank.domain.errors import ConflictError, DeniedError, InvalidError, NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.identifiers import new_sandbox_id
+from sandbank.orchestrator.settings import OrchestratorSettings
+from sandbank.orchestrator.wiring import OrchestratorService, build
+from sandbank.rpc.orchestrator import OrchestratorClient
+from tests.unit.orchestrator.memory_driver import Kernel, MemoryDriver
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    result = Timestamp()
+    result.FromDatetime(moment)
+    return result
+
+
+def new_request(lifetime: timedelta = timedelta(minutes=5)) -> SandboxCreateRequest:
+    now = datetime.now(UTC) - timedelta(hours=1)  # an API whose clock is off, or a request that waited: only the difference counts
+    request = SandboxCreateRequest(start_time=timestamp(now), end_time=timestamp(now + lifetime))
+    config = request.sandbox
+    config.sandbox_id = new_sandbox_id()
+    config.execution_id = "execution"
+    config.team_id = "team"
+    config.template_id = "base"
+    config.build_id = "build"
+    config.vcpu = 2
+    config.ram_mb = 512
+    config.total_disk_size_mb = 1024
+    config.metadata["purpose"] = "test"
+    return request
+
+
+class World:
+    """What outlives an orchestrator: its data directory and the kernel."""
+
+    def __init__(self, directory: Path) -> None:
+        self.kernel = Kernel()
+        self.settings = OrchestratorSettings(
+            data_dir=directory, run_dir=directory, orchestrator_port=0, orchestrator_proxy_port=0, node_id="node", driver="memory"
+        )
+        layer = directory / "artifacts" / "layers" / "layer"
+        layer.mkdir(parents=True)
+        BuildStore(directory / "artifacts").publish(Build(build_id="build", template_id="base", layers=(layer,)))
+
+    def new_service(self) -> OrchestratorService:
+        return build(self.settings, drivers={"memory": lambda layout: MemoryDriver(self.kernel)})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+@pytest.fixture
+async def service(world: World) -> AsyncIterator[OrchestratorService]:
+    service = world.new_service()
+    await service.start()
+    yield service
+    await service.stop()
+
+
+@pytest.fixture
+async def client(service: OrchestratorService) -> AsyncIterator[OrchestratorClient]:
+    client = OrchestratorClient(service.address)
+    yield client
+    await client.close()
+
+
+async def test_a_sandbox_over_its_life(client: OrchestratorClient, service: OrchestratorService, world: World) -> None:
+    request = new_request(timedelta(minutes=7))
+    sandbox_id = request.sandbox.sandbox_id
+    before = datetime.now(UTC)
+    created = await client.create(request)
+    assert created.client_id == "node"
+    assert created.driver == service.driver_name == "memory"
+    assert before <= created.started_at.ToDatetime(tzinfo=UTC) <= datetime.now(UTC)
+    assert created.end_at.ToDatetime() - created.started_at.ToDatetime() == timedelta(minutes=7)
+
+    (listed,) = (await client.list()).sandboxes
+    assert listed.config == request.sandbox
+    assert (listed.sandbox_id, listed.team_id, listed.execution_id, listed.vcpu, listed.ram_mb) == (sandbox_id, "team", "execution", 2, 512)
+    assert listed.end_time == created.end_at
+
+    later = timestamp(datetime.now(UTC) + timedelta(hours=1))
+    await client.update(SandboxUpdateRequest(sandbox_id=sandbox_id, end_time=later))
+    assert (await client.list()).sandboxes[0].end_time == later
+
+    await client.delete(SandboxDeleteRequest(sandbox_id=sandbox_id, kill_reason="request"))
+    assert not (await client.list()).sandboxes
+    with pytest.raises(NotFoundError, match=f"^sandbox '{sandbox_id}' not found$"):
+        await client.delete(SandboxDeleteRequest(sandbox_id=sandbox_id))
+    with pytest.raises(NotFoundError, match=r"^sandbox not found$"):
+        await client.update(SandboxUpdateRequest(sandbox_id=sandbox_id, end_time=later))
+    await service.stop()
+    assert not world.kernel.sandboxes
+    assert not list((world.settings.data_dir / "records").iterdir())
+
+
+async def test_routes_open_and_close_with_the_sandbox(client: OrchestratorClient, service: OrchestratorService) -> None:
+    request = new_request()
+    request.sandbox.network.ingress.traffic_access_token = "token"
+    request.sandbox.network.ingress.mask_request_host = "localhost:${PORT}"
+    await client.create(request)
+    route = service.routes.find(request.sandbox.sandbox_id)
+    assert route is not None
+    assert (route.execution_id, route.traffic_token, route.mask_request_host) == ("execution", "token", "localhost:${PORT}")
+    route.dial(49983).close()
+    await client.delete(SandboxDeleteRequest(sandbox_id=request.sandbox.sandbox_id))
+    assert service.routes.find(request.sandbox.sandbox_id) is None
+
+
+async def test_the_agents_token_is_passed_on_or_absent(client: OrchestratorClient, world: World) -> None:
+    open_request, secured = new_request(), new_request()
+    secured.sandbox.envd_access_token = "secret"
+    await client.create(open_request)
+    await client.create(secured)
+    assert world.kernel.sandboxes[open_request.sandbox.sandbox_id].init.access_token is None
+    assert world.kernel.sandboxes[secured.sandbox.sandbox_id].init.access_token == "secret"
+
+
+async def test_a_restart_adopts(world: World) -> None:
+    first = world.new_service()
+    await first.start()
+    client = OrchestratorClient(first.address)
+    kept, lost = new_request(), new_request()
+    kept.sandbox.network.ingress.traffic_access_token = "token"
+    await client.create(kept)
+    await client.create(lost)
+    before = await client.list()
+    await client.close()
+    await first.stop()
+    assert len(world.kernel.sandboxes) == 2, "stopping the orchestrator ends no sandbox"
+
+    world.kernel.sandboxes.pop(lost.sandbox.sandbox_id)
+    world.kernel.leftovers.add("iunacknowledged")
+    second = world.new_service()
+    await second.start()
+    client = OrchestratorClient(second.address)
+    (listed,) = (await client.list()).sandboxes
+    assert listed in before.sandboxes
+    route = second.routes.find(kept.sandbox.sandbox_id)
+    assert route is not None
+    assert route.traffic_token == "token"
+    await client.close()
+    await second.stop()
+
+
+async def test_a_burst_of_a_hundred(client: OrchestratorClient, service: OrchestratorService, world: World) -> None:
+    requests = [new_request() for _ in range(100)]
+    await asyncio.gather(*(client.create(request) for request in requests))
+    assert {sandbox.sandbox_id for sandbox in (await client.list()).sandboxes} == {request.sandbox.sandbox_id for request in requests}
+    await asyncio.gather(*(client.delete(SandboxDeleteRequest(sandbox_id=request.sandbox.sandbox_id)) for request in requests))
+    await service.stop()
+    assert not world.kernel.sandboxes
+
+
+async def test_a_client_that_goes_away_leaves_nothing(world: World) -> None:
+    service = world.new_service()
+    await service.start()
+    driver = service.driver
+    assert isinstance(driver, MemoryDriver)
+    driver.gate.clear()
+    client = OrchestratorClient(service.address)
+    creating = asyncio.create_task(client.create(new_request()))
+    while driver.creating == 0:
+        await asyncio.sleep(0.001)
+    creating.cancel()
+    await asyncio.wait({creating})
+    while driver.creating:
+        await asyncio.sleep(0.001)
+    assert not world.kernel.sandboxes
+    assert not world.kernel.leftovers
+    assert not (await client.list()).sandboxes
+    await client.close()
+    await service.stop()
+
+
+async def test_what_the_node_does_not_offer_is_refused(client: OrchestratorClient) -> None:
+    async def refused(request: SandboxCreateRequest) -> type[SandbankError]:
+        with pytest.raises(SandbankError) as caught:
+            await client.create(request)
+        return type(caught.value)
+
+    for change in ("sandbox_id", "template_missing", "vcpu", "times", "proxy", "rules", "volumes", "snapshot"):
+        request = new_request()
+        expected: type[SandbankError] = InvalidError
+        match change:
+            case "sandbox_id":
+                request.sandbox.sandbox_id = "../../etc"
+            case "template_missing":
+                request.sandbox.build_id = "gone"
+                expected = ConflictError
+            case "vcpu":
+                request.sandbox.vcpu = 0
+            case "times":
+                request.ClearField("end_time")
+            case "proxy":
+                request.sandbox.network.egress.egress_proxy_address = "proxy:1080"
+                expected = DeniedError
+            case "rules":
+                request.sandbox.network.egress.denied_cidrs.append("8.8.8.8/32")
+            case "volumes":
+                request.sandbox.volumeMounts.add(id="volume")
+            case "snapshot":
+                request.sandbox.snapshot = True
+                expected = ConflictError
+        assert await refused(request) is expected, change
+
+
+async def test_denying_everything_is_offered(client: OrchestratorClient, world: World) -> None:
+    by_flag, by_rule = new_request(), new_request()
+    by_flag.sandbox.allow_internet_access = False
+    by_rule.sandbox.network.egress.denied_cidrs.append("0.0.0.0/0")
+    for request in (by_flag, by_rule):
+        await client.create(request)
+        assert not world.kernel.sandboxes[request.sandbox.sandbox_id].allow_internet
+        update = SandboxUpdateRequest(sandbox_id=request.sandbox.sandbox_id)
+        update.egress.SetInParent()
+        with pytest.raises(ConflictError):
+            await client.update(update)
+
+
+async def test_info(client: OrchestratorClient) -> None:
+    await client.create(new_request())
+    info: ServiceInfoResponse = await client.info()
+    assert info.node_id == "node"
+    assert info.service_status == ServiceInfoStatus.Healthy
+    assert list(info.service_roles) == [ServiceInfoRole.Orchestrator]
+    assert info.metric_sandboxes_running == 1
+    assert info.metric_cpu_allocated == 2
+    assert info.metric_memory_allocated_bytes == 512 << 20
+    assert 0 < info.metric_memory_used_bytes < info.metric_memory_total_bytes
+    assert info.metric_cpu_count >= 1
+    assert info.metric_cpu_percent <= 100
+    (disk,) = info.metric_disks
+    assert 0 < disk.used_bytes <= disk.total_bytes
+    assert disk.mount_point.startswith("/")
+    assert info.machine_info.cpu_architecture
+
+
+async def test_draining(client: OrchestratorClient) -> None:
+    request = new_request()
+    await client.create(request)
+    await client.override_status(ServiceInfoStatus.Draining)
+    assert (await client.info()).service_status == ServiceInfoStatus.Draining
+    with pytest.raises(UnavailableError, match="node is draining and takes no new sandboxes"):
+        await client.create(new_request())
+    with pytest.raises(ConflictError, match="cannot change node status from draining to standby"):
+        await client.override_status(ServiceInfoStatus.Standby)
+    await client.delete(SandboxDeleteRequest(sandbox_id=request.sandbox.sandbox_id))
+    await client.override_status(ServiceInfoStatus.Healthy)
+    await client.create(new_request())
+
+
+async def test_grpc_health(service: OrchestratorService) -> None:
+    async with grpc.aio.insecure_channel(service.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "SandboxService", "InfoService"):
+            answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_taken_ports_are_named_before_anything_is_touched(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for field in ("orchestrator_port", "orchestrator_proxy_port"):
+            world.settings = world.settings.model_copy(update={"orchestrator_port": 0, "orchestrator_proxy_port": 0, field: port})
+            service = world.new_service()
+            with pytest.raises(UnavailableError, match=rf"127\.0\.0\.1 port {port}: .* \(pid \d+\) has it"):
+                await service.start()
+            await service.stop()
+    assert not (world.settings.data_dir / "records").exists()
+
+
+async def test_an_unknown_driver_is_named(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"driver": "magic"})
+    with pytest.raises(InvalidError, match="there is no driver 'magic'; known: memory"):
+        world.new_service()
+
+
+async def test_a_node_that_is_gone_is_unavailable(service: OrchestratorService) -> None:
+    await service.stop()
+    client = OrchestratorClient(service.address)
+    with pytest.raises(UnavailableError, match=rf"^orchestrator {service.address} cannot be reached$"):
+        await client.list()
+    await client.close()
