@@ -15,6 +15,7 @@ from e2b import CommandExitException, Sandbox, SandboxInfo, SandboxNotFoundExcep
 from tests.product.instance import Instance, wait_until
 from tests.product.inventory import sandbox_pids
 from tests.product.processes import is_alive, kill_hard, service_pid, zygote_pid
+from tests.product.serving import assert_nothing_left
 
 TICK = """
 import time
@@ -214,3 +215,23 @@ def test_sandbox_whose_agent_died_is_gone(server: Instance, mark: str) -> None:
     wait_until(lambda: not sandbox.is_running(), "the sandbox counts as ended", seconds=10)
     assert listed(mark) == []
     wait_until(lambda: sandbox_pids(server) == [], "nothing of it remains")
+
+
+def test_orderly_restart_keeps_sandboxes_when_asked_to(server: Instance, mark: str) -> None:
+    sandbox, pid = beating(mark, 0)
+    assert server.command("down", "--keep-sandboxes", timeout_seconds=120).returncode == 0
+    assert server.status()["running"] is False
+    server.up()
+    assert_never_stopped(sandbox, pid)
+    assert {info.sandbox_id for info in listed(mark)} == {sandbox.sandbox_id}
+
+
+def test_down_after_a_crash_ends_the_sandboxes_that_were_left(server: Instance, mark: str) -> None:
+    Sandbox.create(timeout=600, metadata={"mark": mark})
+    pid = service_pid(server)
+    kill_hard(pid)
+    wait_until(lambda: not is_alive(pid), "the service is dead")
+    server.down()
+    assert_nothing_left(server)
+    server.up()
+    assert listed(mark) == []

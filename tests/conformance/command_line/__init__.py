@@ -1,0 +1,1 @@
+"""What operators see: the `sandbank` command against the running installation."""
