@@ -1,10 +1,42 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv proto lock
+.PHONY: help up down status doctor test check bench venv dev proto lock
 
 PY := .venv/bin
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: venv ## Install what is missing, start Sandbank, greet from a sandbox, print what to paste
+	@$(PY)/sandbank up --detach
+
+down: ## Stop Sandbank and all its sandboxes
+	@test ! -x $(PY)/sandbank || $(PY)/sandbank down
+
+status: venv ## Say whether Sandbank runs
+	@$(PY)/sandbank status
+
+doctor: venv ## Look at what Sandbank needs of this machine
+	@$(PY)/sandbank doctor
+
+test: dev ## Run all tests; as root, since sandboxes are part of them
+	@scripts/test-packages.sh postgresql
+	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/pytest $(ARGS)
+
+check: dev ## Look at the code: ruff, mypy, the import contract
+	$(PY)/ruff check
+	$(PY)/ruff format --check
+	$(PY)/mypy
+	$(PY)/lint-imports
+
+bench: dev ## Measure, side by side with runc, docker and nginx
+	@scripts/test-packages.sh wrk nginx-light runc
+	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/python -m benchmarks
+
+venv:
+	@scripts/bootstrap.sh runtime
+
+dev:
+	@scripts/bootstrap.sh dev
 
 proto: ## Generate the wire messages again
 	$(PY)/python -m grpc_tools.protoc -I src/sandbank/contracts/proto --python_out=src/sandbank/contracts/_gen --pyi_out=src/sandbank/contracts/_gen src/sandbank/contracts/proto/*.proto

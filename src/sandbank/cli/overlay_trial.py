@@ -6,20 +6,14 @@ Run as a program of its own (`python -m sandbank.cli.overlay_trial DIRECTORY`), 
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from sandbank.runtime.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, check, libc, unshare
+from sandbank.runtime.linux.libc import CLONE_NEWNS, CLONE_NEWUSER, unshare
+from sandbank.runtime.linux.mounts import bind_idmapped, mount, unmount
 
-# The same numbers on every architecture: asm-generic/unistd.h.
-_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
-_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
-_OPEN_TREE_CLONE_CLOEXEC = 0x80001
-_MOVE_MOUNT_F_EMPTY_PATH = 0x4
-_MOUNT_ATTR_IDMAP = 0x100000
 _FIRST_UID, _UIDS = 3_000_000_000, 65_536
 
 
@@ -54,13 +48,13 @@ def main(directory: Path) -> None:
                 Path(f"/proc/{child}/{name}").write_text(f"0 {_FIRST_UID} {_UIDS}\n")
             namespace = os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
             for name in ("lower", "data"):
-                _bind_idmapped(root / name, namespace)
+                bind_idmapped(str(root / name), str(root / name), namespace)
             os.write(to_child, b"1")
         finally:
             os.close(to_child)
             _, status = os.waitpid(child, 0)
         for name in ("data", "lower"):
-            check(libc.umount2(bytes(root / name), 2), "umount")  # or the scratch directory could not be removed
+            unmount(str(root / name))  # or the scratch directory could not be removed
         if os.waitstatus_to_exitcode(status) != 0:
             raise OSError("mounting or writing to the overlay failed inside the user namespace")
         if (root / "data/upper/greeting").stat().st_uid != 0:
@@ -77,20 +71,12 @@ def _inside(root: Path, to_parent: int, from_parent: int) -> int:
         os.setuid(0)
         unshare(CLONE_NEWNS)
         options = f"userxattr,lowerdir={root}/lower,upperdir={root}/data/upper,workdir={root}/data/work"
-        check(libc.mount(b"overlay", bytes(root / "merged"), b"overlay", 0, options.encode()), "mount overlay")
+        mount("overlay", str(root / "merged"), "overlay", 0, options)
         (root / "merged/greeting").write_text("hello, copied up")
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
-
-
-def _bind_idmapped(path: Path, namespace: int) -> None:
-    tree = check(libc.syscall(_OPEN_TREE, _AT_FDCWD, bytes(path), _OPEN_TREE_CLONE_CLOEXEC), "open_tree")
-    attributes = struct.pack("QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, namespace)  # struct mount_attr, linux/mount.h
-    check(libc.syscall(_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, attributes, len(attributes)), "idmapped mount")
-    check(libc.syscall(_MOVE_MOUNT, tree, b"", _AT_FDCWD, bytes(path), _MOVE_MOUNT_F_EMPTY_PATH), "move_mount")
-    os.close(tree)
 
 
 if __name__ == "__main__":
