@@ -1,0 +1,1 @@
+"""The `sandbank` command as an operator uses it."""

@@ -1,0 +1,145 @@
+"""The base template, built with the node's package sources as `sandbank up` does. Needs root; the first run takes a minute."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sandbank.artifacts.builds import Build, BuildStore
+from sandbank.artifacts.layers import LayerStore
+from sandbank.domain.errors import UnavailableError
+from sandbank.template_manager import wiring
+from sandbank.template_manager.adapters.base_layer import BaseLayer
+from sandbank.template_manager.adapters.chroot import ISOLATED
+from sandbank.template_manager.core.apt_sources import AptSource
+from sandbank.template_manager.core.base_recipe import BaseRecipe
+from sandbank.template_manager.settings import TemplateSettings
+from tests.product.instance import for_tests
+
+
+def artifacts() -> Path:
+    """The installation for tests keeps it, too: it is built once."""
+    path = for_tests().data_dir / "artifacts"
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+@pytest.fixture(scope="module")
+def build() -> Build:
+    assert os.geteuid() == 0, "building templates needs root"
+    return wiring.build(artifacts(), TemplateSettings(mirrors="default")).prepare(print)
+
+
+@pytest.fixture(scope="module")
+def base(build: Build) -> Path:
+    return build.layers[0]
+
+
+def inside(root: Path, script: str, user: str = "root") -> str:
+    """Output of `script` in the layer, read-only but for /tmp."""
+    enter = (
+        'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && mount -t tmpfs tmp "$1/tmp" && mount -t proc proc "$1/proc"'
+        ' && mount --rbind /dev "$1/dev" && exec chroot --userspec="$2" "$1" /bin/bash -lc "$3"'
+    )
+    command = [*ISOLATED, "sh", "-ec", enter, "enter", str(root), user, script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"HOME": "/tmp", "TERM": "dumb"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def test_it_is_published_and_prepared_only_once(build: Build) -> None:
+    assert BuildStore(artifacts()).find(build.build_id) == build
+    again: list[str] = []
+    assert wiring.build(artifacts(), TemplateSettings(mirrors="default")).prepare(again.append) == build
+    assert again == []
+
+
+def test_no_file_is_a_device_a_socket_or_shifted(base: Path) -> None:
+    strange = []
+    for directory, names, files in os.walk(base):
+        for name in names + files:
+            path = Path(directory, name)
+            status = path.lstat()
+            if stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode) or stat.S_ISSOCK(status.st_mode) or status.st_uid >= 65536:
+                strange.append(str(path))
+    assert strange == []
+
+
+def test_no_file_has_capabilities_that_no_sandbox_can_have(base: Path) -> None:
+    assert subprocess.run(["getcap", "-r", str(base)], capture_output=True, text=True, check=True).stdout == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["bash --version", "python3 -m pip --version", "python3 -c 'import venv'", "node --version", "npm --version", "git --version"]
+    + ["curl --version", "sudo --version", "ip -V", "ps --version", "jq --version", "tput -T xterm cols", "ssh -V", "python --version"],
+)
+def test_what_everybody_expects_is_there(base: Path, command: str) -> None:
+    inside(base, command)
+
+
+def test_the_user_may_do_everything(base: Path) -> None:
+    assert inside(base, "id -un; id -Gn; sudo -n id -u", user="user").splitlines() == ["user", "user sudo", "0"]
+    home = (base / "home/user").stat()
+    assert home.st_uid == 1000
+    assert {".bashrc", ".profile"} <= set(os.listdir(base / "home/user"))
+
+
+def test_layout(base: Path) -> None:
+    assert (base / "code").stat().st_mode & 0o777 == 0o777
+    assert (base / "usr/local/bin").stat().st_mode & 0o777 == 0o777
+    assert (base / "usr/local/lib/node_modules").stat().st_mode & 0o777 == 0o777
+    assert (base / "etc/hostname").read_text() == "e2b.local\n"
+    assert "e2b.local" in (base / "etc/hosts").read_text()
+    assert (base / "etc/resolv.conf").read_text() == "nameserver 8.8.8.8\n"
+    assert "BUILD_ID=" in (base / ".e2b").read_text()
+    assert list(base.glob("usr/lib/python3*/EXTERNALLY-MANAGED")) == []
+    assert list((base / "var/lib/apt/lists").glob("*Packages*")) == []
+    assert inside(base, 'echo "$PS1"; echo "$SHELL"').splitlines() == [r"\w $", "/bin/bash"] or inside(base, "locale charmap") == "UTF-8"
+
+
+def test_nothing_of_the_node_is_in_it(base: Path) -> None:
+    assert (base / "etc/apt/sources.list").read_text().splitlines() == [
+        "deb http://deb.debian.org/debian bookworm main",
+        "deb http://deb.debian.org/debian bookworm-updates main",
+        "deb http://deb.debian.org/debian-security bookworm-security main",
+    ]
+    assert list((base / "usr/local/share/ca-certificates").glob("*")) == []
+    assert not (base / "etc/pip.conf").exists()
+    assert not (base / "usr/local/etc/npmrc").exists()
+
+
+def test_mirrors_are_a_layer_of_their_own(base: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "own.pem"
+    key = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "2", "-subj", "/CN=Sandbank test", "-keyout", "/dev/null"]
+    subprocess.run([*key, "-out", str(bundle)], check=True, capture_output=True)
+    settings = TemplateSettings(mirrors="default", npm_registry="https://npm.example/", ca_bundle=bundle)
+    build = wiring.build(artifacts(), settings).prepare(print)
+    lower, upper = build.layers
+    try:
+        assert lower == base
+        assert build.env_vars["NODE_EXTRA_CA_CERTS"] == "/etc/ssl/certs/ca-certificates.crt"
+        bundled = (upper / "etc/ssl/certs/ca-certificates.crt").read_text()
+        assert bundle.read_text().strip() in bundled
+        assert bundled.count("BEGIN") == (base / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN") + 1
+        assert "https://npm.example/" in (upper / "usr/local/etc/npmrc").read_text()
+        assert (upper / "usr/local").stat().st_mode & 0o777 == 0o777
+        assert (upper / "tmp").stat().st_mode & 0o7777 == 0o1777 if (upper / "tmp").exists() else True
+        assert f"BUILD_ID={build.build_id}" in (upper / ".e2b").read_text()
+    finally:
+        (artifacts() / "builds" / f"{build.build_id}.json").unlink()
+        subprocess.run(["rm", "-rf", str(upper)], check=True)
+
+
+def test_a_failed_bootstrap_says_why_and_leaves_nothing(tmp_path: Path) -> None:
+    unreachable = [AptSource("http://127.0.0.1:9/debian", "bookworm", ("main",))]
+    layer = BaseLayer(LayerStore(tmp_path), BaseRecipe(), unreachable)
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):
+        layer.get("", print)
+    assert list((tmp_path / "layers").iterdir()) == []
+    assert list((tmp_path / "staging").iterdir()) == []
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
