@@ -179,12 +179,13 @@ async def test_a_client_that_goes_away_leaves_nothing(world: World) -> None:
     driver.gate.clear()
     client = OrchestratorClient(service.address)
     creating = asyncio.create_task(client.create(new_request()))
-    while driver.creating == 0:
-        await asyncio.sleep(0.001)
-    creating.cancel()
-    await asyncio.wait({creating})
-    while driver.creating:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(10):
+        while driver.creating == 0:
+            await asyncio.sleep(0.001)
+        creating.cancel()
+        await asyncio.wait({creating})
+        while driver.creating:
+            await asyncio.sleep(0.001)
     assert not world.kernel.sandboxes
     assert not world.kernel.leftovers
     assert not (await client.list()).sandboxes
