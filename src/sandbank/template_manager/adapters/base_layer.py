@@ -43,13 +43,12 @@ class BaseLayer:
             return found
         with self._layers.make(self._recipe.layer_id) as root, tempfile.TemporaryDirectory(prefix="sandbank-base-") as scratch:
             wheels = Path(scratch) / "wheels"
-            download = self._start_download(wheels)
-            try:
-                self._bootstrap(root, Path(scratch), progress)
-                _finish_download(download)
-            finally:
-                download.kill()
-                download.wait()
+            with self._start_download(wheels) as download:
+                try:
+                    self._bootstrap(root, Path(scratch), progress)
+                    _finish_download(download)
+                finally:
+                    download.kill()
             progress(f"adding Node.js {self._recipe.node_version}")
             _unpack_node(wheels, root / "usr/local")
             progress("setting up users and defaults")
