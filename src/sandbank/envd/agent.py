@@ -95,9 +95,7 @@ async def _serve(listener: socket.socket, config: AgentConfig, on_ready: Callabl
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     application.processes.start_reaping()
     listener.setblocking(False)
-    server = await loop.create_server(
-        lambda: Connection(application.handle, requests, report, connections), sock=listener, backlog=BACKLOG
-    )
+    server = await loop.create_server(lambda: Connection(application.handle, requests, report, connections), sock=listener, backlog=BACKLOG)
     try:
         on_ready()
         await stop.wait()

@@ -54,7 +54,7 @@ def exercise_filesystem(agent: Agent, root: Path) -> None:
     agent.call("filesystem.Filesystem/Stat", {"path": f"{path}/missing"})
     agent.call("filesystem.Filesystem/Move", {"source": f"{path}/a.txt", "destination": "/dev/shm/envd-preload/b.txt"})
     agent.call("filesystem.Filesystem/Move", {"source": "/dev/shm/envd-preload", "destination": f"{path}/moved"})
-    part = '--b\r\nContent-Disposition: form-data; name="file"; filename="%s/c.html"\r\n\r\nx\r\n--b--\r\n' % path
+    part = f'--b\r\nContent-Disposition: form-data; name="file"; filename="{path}/c.html"\r\n\r\nx\r\n--b--\r\n'
     agent.request("POST", "/files", part, {"content-type": "multipart/form-data; boundary=b"})
     for headers in ({}, {"accept-encoding": "gzip"}, {"range": "bytes=0-0"}, {"if-modified-since": "Sun, 22 Nov 2037 21:36:42 GMT"}):
         agent.request("GET", f"/files?path={path}/c.html", headers=headers)
@@ -79,7 +79,7 @@ def exercise_rest(agent: Agent) -> None:
     for junk in (
         b"junk\r\n\r\n",
         b"GET / HTTP/1.0\r\n\r\n",
-        b"POST /filesystem.Filesystem/Stat HTTP/1.1\r\nHost: x\r\nX-Access-Token: t\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{",
+        b"POST /filesystem.Filesystem/Stat HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n{",
     ):
         with agent.connect() as connection:
             connection.sendall(junk)

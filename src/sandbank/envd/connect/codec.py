@@ -35,9 +35,12 @@ class JsonCodec:
     def decode(self, payload: bytes, kind: type[M]) -> M:
         """`InvalidError` for anything but a JSON object that fits; an empty payload is no message."""
         try:
-            return json_format.Parse(payload, kind(), ignore_unknown_fields=True)
-        except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+            value = json.loads(payload)
+            if isinstance(value, dict):
+                return json_format.ParseDict(value, kind(), ignore_unknown_fields=True)
+        except (json_format.ParseError, ValueError, RecursionError) as error:
             raise InvalidError(f"unmarshal message: {error}") from error
+        raise InvalidError("unmarshal message: not a JSON object")
 
 
 class ProtoCodec:

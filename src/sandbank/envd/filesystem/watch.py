@@ -22,6 +22,16 @@ _OPERATIONS = (
     (inotify.MODIFY, EventType.EVENT_TYPE_WRITE),
     (inotify.DELETE | inotify.DELETE_SELF, EventType.EVENT_TYPE_REMOVE),
 )
+
+
+def _has_content(entry: os.DirEntry[str]) -> bool:
+    """Whether something was written to a file that was found rather than announced."""
+    try:
+        return entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size > 0
+    except OSError:
+        return False
+
+
 _WITH_ENTRY = frozenset({EventType.EVENT_TYPE_CREATE, EventType.EVENT_TYPE_WRITE, EventType.EVENT_TYPE_CHMOD})
 
 
@@ -146,7 +156,7 @@ class DirectoryWatch:
             name = f"{relative}/{entry.name}" if relative else entry.name
             if tell:
                 self._foretold.add(name)
-                self._tell(inotify.CREATE, name)
+                self._tell(inotify.CREATE | (inotify.MODIFY if _has_content(entry) else 0), name)
             if entry.is_dir(follow_symlinks=False):
                 self._add_new(name, tell=tell)
 
