@@ -1,0 +1,156 @@
+"""Verified stand-ins for the core's ports: nodes, routes, templates and counters in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sandbank.aiokit.tasks import TaskGroup
+from sandbank.api.core.create import SandboxCreator
+from sandbank.api.core.extend import SandboxExtender
+from sandbank.api.core.kill import SandboxKiller
+from sandbank.api.core.ports import NodeLoad
+from sandbank.api.core.reconcile import NodeReport
+from sandbank.api.core.start import SandboxStart, Started, record
+from sandbank.api.core.team import Team
+from sandbank.api.core.template import Template
+from sandbank.domain.credentials import SandboxTokens
+from sandbank.domain.errors import NotFoundError, SandbankError
+from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.template_reference import TemplateReference
+from sandbank.state.memory_sandbox_store import MemorySandboxStore
+from tests.unit.api.made import NOON, TEMPLATE
+
+
+class FakeClock:
+    """Time that passes when told."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+
+class FakeNodes:
+    """Nodes that run sandboxes in name only."""
+
+    def __init__(self, clock: FakeClock, *node_ids: str) -> None:
+        self.clock = clock
+        self.loads = [NodeLoad(node_id, 2, 0, 0, 0.0) for node_id in node_ids or ("n1",)]
+        self.running: dict[str, Sandbox] = {}
+        self.calls: list[tuple[str, ...]] = []
+        self.failures: dict[str, list[SandbankError]] = {}
+        self.gate: asyncio.Event | None = None
+        self.abandoned: set[str] = set()
+        self.delete_error: SandbankError | None = None
+
+    def candidates(self) -> Sequence[NodeLoad]:
+        return self.loads
+
+    async def create(self, node_id: str, start: SandboxStart, execution_id: str) -> Started:
+        self.calls.append(("create", node_id))
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failures.get(node_id):
+            raise self.failures[node_id].pop(0)
+        started = Started(self.clock.now, self.clock.now + timedelta(seconds=start.timeout_seconds))
+        self.running[start.sandbox_id] = record(start, started, node_id, execution_id)
+        return started
+
+    async def set_end(self, node_id: str, sandbox_id: str, end_at: datetime) -> None:
+        self.calls.append(("set_end", node_id, end_at.isoformat()))
+        if sandbox_id not in self.running:
+            raise NotFoundError("sandbox not found")
+
+    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
+        self.calls.append(("delete", node_id, reason))
+        await asyncio.sleep(0)
+        if self.delete_error is not None:
+            raise self.delete_error
+        if self.running.pop(sandbox_id, None) is None:
+            raise NotFoundError("sandbox not found")
+
+    def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
+        self.abandoned.add(execution_id)
+        self.running.pop(sandbox_id, None)
+
+    def is_abandoned(self, execution_id: str) -> bool:
+        return execution_id in self.abandoned
+
+    def node_id(self, address: str) -> str | None:
+        return address
+
+    async def report(self, address: str) -> NodeReport:
+        return NodeReport(address, [sandbox for sandbox in self.running.values() if sandbox.node_id == address])
+
+
+class FakeRoutes:
+    """Routes, and whether they may be written."""
+
+    def __init__(self) -> None:
+        self.routes: dict[str, Sandbox] = {}
+        self.error: SandbankError | None = None
+
+    async def put(self, sandbox: Sandbox) -> None:
+        if self.error is not None:
+            raise self.error
+        self.routes[sandbox.sandbox_id] = sandbox
+
+    async def remove(self, sandbox: Sandbox) -> None:
+        self.routes.pop(sandbox.sandbox_id, None)
+
+
+class FakeTemplates:
+    """One template called `base`, whose name answers to `ready`."""
+
+    def __init__(self, template: Template = TEMPLATE) -> None:
+        self.template = template
+
+    async def get(self, team: Team, reference: TemplateReference) -> Template:
+        if reference.identifier != "base":
+            raise NotFoundError(f"template '{reference}' not found")
+        return self.template
+
+    async def find_template_id(self, team: Team, reference: TemplateReference) -> str | None:
+        return self.template.template_id if reference.identifier == "base" else None
+
+
+class FakeUsage:
+    """Counts."""
+
+    def __init__(self) -> None:
+        self.spawned: list[str] = []
+
+    def template_spawned(self, template_id: str) -> None:
+        self.spawned.append(template_id)
+
+
+class Core:
+    """The core over stand-ins and the real in-memory store."""
+
+    def __init__(self, *node_ids: str) -> None:
+        self.clock = FakeClock()
+        self.store = MemorySandboxStore()
+        self.nodes = FakeNodes(self.clock, *node_ids)
+        self.routes = FakeRoutes()
+        self.templates = FakeTemplates()
+        self.usage = FakeUsage()
+        self.errors: list[BaseException] = []
+        self.tasks = TaskGroup("core", lambda name, error: self.errors.append(error))
+        self.creator = SandboxCreator(
+            templates=self.templates,
+            sandboxes=self.store,
+            reservations=self.store,
+            nodes=self.nodes,
+            routes=self.routes,
+            usage=self.usage,
+            tokens=SandboxTokens("seed"),
+            tasks=self.tasks,
+        )
+        self.extender = SandboxExtender(self.store, self.nodes, self.clock)
+        self.killer = SandboxKiller(self.store, self.nodes, self.routes, self.clock, self.tasks)
