@@ -154,12 +154,9 @@ def _namespaces(instance: Instance, pids: list[int]) -> set[str]:
 
 
 def _cgroups(instance: Instance) -> list[str]:
-    """Control groups with the installation's name in their path, on any hierarchy."""
-    found = []
-    for directory, _, _ in os.walk("/sys/fs/cgroup"):
-        if instance.name in Path(directory).parts or any(part.startswith(f"{instance.name}-") for part in Path(directory).parts):
-            found.append(directory)
-    return found
+    """Control groups of the installation, on any hierarchy."""
+    names = {instance.name, f"sandbank-{instance.name}"}
+    return [directory for directory, _, _ in os.walk("/sys/fs/cgroup") if names & set(Path(directory).parts)]
 
 
 def _interfaces(instance: Instance) -> list[str]:
