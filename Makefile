@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down status doctor test check bench venv dev proto lock
+.PHONY: help up down status doctor test check bench venv dev docs proto lock
 
 PY := .venv/bin
 
@@ -37,6 +37,9 @@ venv:
 
 dev:
 	@scripts/bootstrap.sh dev
+
+docs: venv ## Write the table of settings again
+	@$(PY)/python scripts/settings_manual.py
 
 proto: ## Generate the wire messages again
 	$(PY)/python -m grpc_tools.protoc -I src/sandbank/contracts/proto --python_out=src/sandbank/contracts/_gen --pyi_out=src/sandbank/contracts/_gen src/sandbank/contracts/proto/*.proto

@@ -75,6 +75,7 @@ say "installing the packages of $lock"
 .venv/bin/uv pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes "$lock"
 say "installing sandbank"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+.venv/bin/python -m compileall -q src/sandbank > /dev/null # or every start would, where Python may not write bytecode
 
 if [ "$flavour" = dev ]; then
     if ! node --version 2> /dev/null | grep -qE '^v(2[0-9]|[3-9][0-9])\.' || ! command -v npm > /dev/null; then

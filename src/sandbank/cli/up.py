@@ -1,4 +1,7 @@
-"""`sandbank up`: from a bare machine to a greeting out of a sandbox."""
+"""`sandbank up`: from a bare machine to a greeting out of a sandbox.
+
+The services are imported by the process that runs them, and by no other: that takes longer than all the rest of a warm start.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from sandbank.artifacts.builds import Build
 from sandbank.cli import greeting, packages, preflight
 from sandbank.cli.console import Progress, complain, say
 from sandbank.cli.credentials import Credentials, CredentialsFile
+from sandbank.cli.handover import Handover, last_lines
 from sandbank.cli.installation import Installation
 from sandbank.cli.report import ready_text
-from sandbank.cli.serve import Handover, last_lines, serve
 from sandbank.cli.settings import NodeSettings
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError
 from sandbank.template_manager.settings import TemplateSettings
@@ -61,6 +64,8 @@ def prepare(settings: NodeSettings, progress: Progress) -> Build:
 
 def serve_detached(build_id: str, lock: int, pipe: int) -> None:
     """The process that `up --detach` leaves behind: it holds the lock from its first instruction and reports through `pipe`."""
+    from sandbank.cli.serve import serve
+
     settings = NodeSettings()
     installation = Installation(settings).adopt_lock(lock)
     os.set_inheritable(pipe, False)
@@ -114,6 +119,8 @@ def _environment(settings: NodeSettings) -> dict[str, str]:
 
 
 def _run_here(installation: Installation, build: Build, *, show_keys: bool) -> None:
+    from sandbank.cli.serve import serve
+
     settings = installation.settings
 
     def ready(credentials: Credentials) -> None:

@@ -13,8 +13,8 @@ from sandbank.cli.accounts import prepare_accounts
 from sandbank.cli.credentials import CredentialsFile, SecretsFile
 from sandbank.cli.embedded import api_settings
 from sandbank.cli.greeting import Greeting
+from sandbank.cli.handover import Handover
 from sandbank.cli.report import ready_text
-from sandbank.cli.serve import Handover
 from sandbank.cli.settings import NodeSettings
 from sandbank.domain import development
 from sandbank.domain.errors import InternalError
