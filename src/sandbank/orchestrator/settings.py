@@ -49,7 +49,10 @@ class OrchestratorSettings(BaseSettings):
         ge=1,
         description="Sandboxes started at the same time, the others wait; by default 4 per CPU, since a start mostly waits.",
     )
-    stop_grace_seconds: float = Field(default=10.0, ge=0, description="Seconds that calls and removals in flight get to finish at a stop.")
+    stop_grace_seconds: float = Field(default=10.0, ge=0, description="Seconds that calls in flight get to finish at a stop.")
+    removal_grace_seconds: float = Field(
+        default=40.0, ge=0, description="Seconds that removals of ended sandboxes get at a stop; the next start removes what they leave."
+    )
 
     @property
     def layout(self) -> NodeLayout:

@@ -40,7 +40,8 @@ DriverMaker = Callable[[NodeLayout], Driver]
 
 def _namespaces(layout: NodeLayout) -> Driver:
     # Imported here: a node with another driver needs neither its code nor its libraries.
-    from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver, NamespaceSettings
+    from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
+    from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 
     return NamespaceDriver(layout, NamespaceSettings())
 
@@ -134,7 +135,7 @@ class OrchestratorService:
         try:
             await parts.rpc.stop(grace_seconds)
             await parts.proxy.stop()
-            await parts.removals.drain(grace_seconds)
+            await parts.removals.drain(parts.settings.removal_grace_seconds)
         finally:
             await finish(self._let_go())
 
