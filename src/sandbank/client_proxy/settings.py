@@ -11,42 +11,42 @@ class ClientProxySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SANDBANK_", extra="ignore", populate_by_name=True)
 
-    bind: str = Field("127.0.0.1", description="Address of all ports of this service.")
+    bind: str = Field(default="127.0.0.1", description="Address of all ports of this service.")
     client_proxy_port: int = Field(
-        3002,
+        default=3002,
         ge=0,
         le=65535,
         validation_alias=AliasChoices("SANDBANK_CLIENT_PROXY_PORT", "PROXY_PORT"),
         description="TCP port of sandbox traffic; 0 lets the kernel choose.",
     )
     health_port: int | None = Field(
-        3003,
+        default=3003,
         ge=0,
         le=65535,
         validation_alias=AliasChoices("SANDBANK_CLIENT_PROXY_HEALTH_PORT", "HEALTH_PORT"),
         description="TCP port where every path answers for this proxy's health, for load balancers; none without it.",
     )
     edge_port: int | None = Field(
-        3001,
+        default=3001,
         ge=0,
         le=65535,
         validation_alias=AliasChoices("SANDBANK_EDGE_PORT", "EDGE_PORT"),
         description="TCP port of the edge API; none without it.",
     )
     edge_secret: SecretStr = Field(
-        SecretStr(""),
+        default=SecretStr(""),
         validation_alias=AliasChoices("EDGE_SECRET"),
         description="Key of the edge API; without it all but the open part is refused.",
     )
-    node_id: str = Field("client-proxy", min_length=1, description="What the edge API calls this machine.")
+    node_id: str = Field(default="client-proxy", min_length=1, description="What the edge API calls this machine.")
     orchestrator_proxy_port: int = Field(
-        5007, ge=1, le=65535, description="TCP port of the sandbox proxies on the nodes; the same on each."
+        default=5007, ge=1, le=65535, description="TCP port of the sandbox proxies on the nodes; the same on each."
     )
     catalog_timeout_seconds: float = Field(
-        1.0, gt=0, description="Seconds that a catalog look-up may take; what takes longer is answered as not found."
+        default=1.0, gt=0, description="Seconds that a catalog look-up may take; what takes longer is answered as not found."
     )
     drain_seconds: float = Field(
-        5.0,
+        default=5.0,
         ge=0,
         description="Seconds that requests under way get to finish at a stop; a cluster's balancer wants minutes, a terminal does not.",
     )

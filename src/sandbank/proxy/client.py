@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 from typing import Protocol, cast
 
 from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody
 from sandbank.proxy.exchange import Exchange, Surroundings
 from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, RequestHead, ResponseHead, parse_request_head
+from sandbank.proxy.keepalive import watch
 from sandbank.proxy.page import Page, plain
 from sandbank.proxy.reset import reset
 from sandbank.proxy.rewrite import rewrite_response
@@ -20,6 +20,8 @@ _DISCARD = 2  # the answer is complete, the request's body is not: its rest is t
 _TUNNEL = 3  # after 101: bytes both ways
 _LINGER = 4  # we have ended the connection and wait for the client to do so
 _CLOSED = 5
+
+_NO_HEAD = parse_request_head(b"OPTIONS * HTTP/1.1\r\nHost: none")  # before the first request
 
 
 class ClientOwner(Protocol):
@@ -59,12 +61,12 @@ class ClientConnection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
-    _head: RequestHead
 
     def __init__(self, owner: ClientOwner, around: Surroundings) -> None:
         self._owner = owner
         self._around = around
         self._buffer = b""
+        self._head = _NO_HEAD
         self._body: Body | None = None
         self._exchange: Exchange | None = None
         self._state = _HEAD
@@ -89,7 +91,7 @@ class ClientConnection(asyncio.Protocol):
         self.deadline = self._around.loop.time() + self._around.limits.idle_timeout_seconds
         self.transport.set_write_buffer_limits(high=self._around.limits.buffer_bytes)
         if (sock := self.transport.get_extra_info("socket")) is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            watch(sock)
         if not self._owner.opened(self):
             self._reject(plain(503, "Too many connections"))
 
@@ -175,8 +177,12 @@ class ClientConnection(asyncio.Protocol):
                 self._buffer = data
                 self._update_reading()
             return
+        block = data[:end]
+        if block == self._head.block:  # clients that keep a connection mostly repeat themselves on it
+            self._begin(self._head, data[end + 4 :])
+            return
         try:
-            head = parse_request_head(data[:end])
+            head = parse_request_head(block)
         except HeadError as error:
             self._reject(plain(error.status, f"Bad request: {error}"))
             return
@@ -282,7 +288,7 @@ class ClientConnection(asyncio.Protocol):
             self._linger()
             return
         self._state = _HEAD
-        self.deadline = self._around.loop.time() + self._around.limits.idle_timeout_seconds
+        self.deadline = self._around.now + self._around.limits.idle_timeout_seconds
         if self._buffer:
             self._schedule_next()
         elif self._eof:

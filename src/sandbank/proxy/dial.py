@@ -8,6 +8,7 @@ import os
 import socket
 
 from sandbank.domain.errors import NotFoundError, SandbankError
+from sandbank.proxy.keepalive import watch
 from sandbank.proxy.origin import Origin
 from sandbank.proxy.upstream import UpstreamConnection
 
@@ -53,10 +54,14 @@ async def _attempt(origin: Origin, timeout_seconds: float) -> UpstreamConnection
     try:
         async with asyncio.timeout(timeout_seconds):
             await _connected(sock)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        _, connection = await asyncio.get_running_loop().create_connection(lambda: UpstreamConnection(origin), sock=sock)
+        watch(sock)
     except BaseException:
         sock.close()
+        raise
+    try:
+        _, connection = await asyncio.get_running_loop().create_connection(lambda: UpstreamConnection(origin), sock=sock)
+    except BaseException:
+        sock.detach()  # the loop has closed the descriptor; closing it again could hit the next one of that number
         raise
     if not origin.adopt(connection):
         connection.cut()

@@ -63,13 +63,14 @@ class ClientSide(Protocol):
 class Surroundings:
     """What all exchanges of a server share."""
 
-    __slots__ = ("limits", "loop", "resolver", "tasks")
+    __slots__ = ("limits", "loop", "now", "resolver", "tasks")
 
     def __init__(self, resolver: Resolver, limits: ProxyLimits, tasks: TaskGroup) -> None:
         self.resolver = resolver
         self.limits = limits
         self.tasks = tasks
         self.loop = asyncio.get_running_loop()
+        self.now = self.loop.time()  # up to a second old: enough for idle times, and free
 
 
 class Exchange:
@@ -111,8 +112,10 @@ class Exchange:
     def start(self) -> None:
         """Resolve, connect, send."""
         decision = self._around.resolver.resolve(self._head)
-        if isinstance(decision, Forward | Page):
-            self._decided(decision)
+        if isinstance(decision, Forward):
+            self._send_to(decision)
+        elif isinstance(decision, Page):
+            self._client.refuse(decision)
         else:
             self._task = self._around.tasks.start("resolve", self._resolve(decision))
 
@@ -165,20 +168,20 @@ class Exchange:
     async def _resolve(self, decision: Coroutine[Any, Any, Decision]) -> None:
         result = await decision
         self._task = None
-        self._decided(result)
+        if isinstance(result, Page):
+            self._client.refuse(result)
+        else:
+            self._send_to(result)
 
-    def _decided(self, decision: Decision) -> None:
-        if isinstance(decision, Page):
-            self._client.refuse(decision)
-            return
-        self._forward = decision
-        origin = decision.origin
+    def _send_to(self, forward: Forward) -> None:
+        self._forward = forward
+        origin = forward.origin
         origin.count()
         if origin.may_reuse(self._head.method, has_body=self._has_body) and (upstream := origin.take()) is not None:
             self._replayable = not self._has_body and self._head.method in IDEMPOTENT
-            self._bind(upstream, decision)
-            return
-        self._dial(decision)
+            self._bind(upstream, forward)
+        else:
+            self._dial(forward)
 
     def _dial(self, forward: Forward) -> None:
         forward.origin.waiting.add(self)
@@ -253,7 +256,7 @@ class Exchange:
         if upstream is not None and self._forward is not None:
             if reusable and self._request_done and not self._client_ended:
                 upstream.resume()  # the client may have been slow; the next one is not
-                self._forward.origin.offer(upstream, self._around.loop.time())
+                self._forward.origin.offer(upstream, self._around.now)
             else:
                 upstream.close()
         self._client.complete()

@@ -76,7 +76,19 @@ class RequestHead:
 class ResponseHead:
     """A response's status line and headers, as `RequestHead`."""
 
-    __slots__ = ("chunked", "connection", "content_length", "fields", "keep_alive", "lines", "minor", "names", "status", "status_line")
+    __slots__ = (
+        "chunked",
+        "connection",
+        "content_length",
+        "fields",
+        "keep_alive",
+        "lines",
+        "minor",
+        "names",
+        "rewritten",
+        "status",
+        "status_line",
+    )
 
     status_line: bytes
     status: int
@@ -88,6 +100,7 @@ class ResponseHead:
     chunked: bool
     keep_alive: bool
     connection: frozenset[bytes]
+    rewritten: bytes | None  # what most clients get of it, once somebody has worked that out
 
 
 _NOTHING: frozenset[bytes] = frozenset()
@@ -244,6 +257,7 @@ def parse_response_head(block: bytes) -> ResponseHead:
     if len(lines) > MAX_HEADERS + 1:
         raise HeadError("too many headers")
     head = ResponseHead()
+    head.rewritten = None
     head.status_line = lines.pop(0)
     match = _STATUS_LINE.fullmatch(head.status_line)
     if match is None:

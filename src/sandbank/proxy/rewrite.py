@@ -60,10 +60,13 @@ def rewrite_request(head: RequestHead, *, host: bytes | None, forwarded_host: by
 
 def rewrite_response(head: ResponseHead, *, connection: bytes | None, drop_framing: bool = False) -> bytes:
     """The head for the client; `connection` becomes its Connection header, `drop_framing` removes the chunked coding (HTTP/1.0 clients)."""
+    plain = connection is None and not drop_framing
+    if plain and head.rewritten is not None:
+        return head.rewritten
     dropped = _HOP | head.connection if head.connection else _HOP
     if drop_framing:
         dropped = dropped | {b"transfer-encoding", b"trailer"}
-    elif head.chunked:
+    if head.chunked:
         dropped = dropped | {b"content-length"}  # RFC 9112 §6.3: the coding wins, and only one may travel on
     status_line = head.status_line if head.minor == 1 else b"HTTP/1.1" + head.status_line[8:]
     lines = [status_line]
@@ -73,4 +76,7 @@ def rewrite_response(head: ResponseHead, *, connection: bytes | None, drop_frami
         if head.status == 101 and b"upgrade" in head.fields:
             lines.append(b"Upgrade: " + head.fields[b"upgrade"])
     lines.append(b"\r\n")
-    return b"\r\n".join(lines)
+    rewritten = b"\r\n".join(lines)
+    if plain:
+        head.rewritten = rewritten
+    return rewritten

@@ -66,7 +66,7 @@ class ProxyServer:
         around = Surroundings(self._resolver, self._limits, self._tasks)
         listener = listen(self._host, self._port, self.name, backlog=_BACKLOG)
         self._server = await loop.create_server(lambda: ClientConnection(self, around), sock=listener, backlog=_BACKLOG)
-        self._sweeper = self._tasks.start("sweep", self._sweep())
+        self._sweeper = self._tasks.start("sweep", self._sweep(around))
 
     async def wait(self) -> None:
         """Return when the server was stopped; raise what its root task raised."""
@@ -109,11 +109,11 @@ class ProxyServer:
         if not self._connections:
             self._empty.set()
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, around: Surroundings) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            now = loop.time()
+            now = around.now = loop.time()
             for connection in tuple(self._connections):
                 if now > connection.deadline:
                     connection.expire()

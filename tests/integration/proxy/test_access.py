@@ -76,8 +76,8 @@ async def test_people_get_a_page(proxy: ProxyServer) -> None:
     assert b"ione" in answer.body
 
 
-async def _client_proxy_settings(**changes: int) -> ClientProxySettings:
-    return ClientProxySettings(client_proxy_port=0, health_port=0, edge_port=0, drain_seconds=0.5, **changes)
+def _client_proxy_settings(node_port: int = 5007) -> ClientProxySettings:
+    return ClientProxySettings(client_proxy_port=0, health_port=0, edge_port=0, drain_seconds=0.5, orchestrator_proxy_port=node_port)
 
 
 def _entry(ip: str) -> CatalogEntry:
@@ -86,7 +86,7 @@ def _entry(ip: str) -> CatalogEntry:
 
 async def test_two_hops(routes: RouteTable, proxy: ProxyServer) -> None:
     catalog = MemoryCatalog()
-    service = build(await _client_proxy_settings(orchestrator_proxy_port=proxy.port), routes=None, catalog=catalog)
+    service = build(_client_proxy_settings(proxy.port), routes=None, catalog=catalog)
     await service.start()
     async with origin(_echo) as port, client(service.traffic.port) as browser:
         assert b"was not found" in (await browser.ask(get(port))).body
@@ -116,7 +116,7 @@ async def test_a_cut_travels_through_both_hops(routes: RouteTable, proxy: ProxyS
 
     catalog = MemoryCatalog()
     await catalog.put(_entry("127.0.0.1"))
-    service = build(await _client_proxy_settings(orchestrator_proxy_port=proxy.port), routes=None, catalog=catalog)
+    service = build(_client_proxy_settings(proxy.port), routes=None, catalog=catalog)
     await service.start()
     async with origin(endless) as port, client(service.traffic.port) as browser:
         await browser.send(get(port))
@@ -136,7 +136,7 @@ class _BrokenCatalog(MemoryCatalog):
 
 
 async def test_a_catalog_that_fails_is_not_found() -> None:
-    service = build(await _client_proxy_settings(), routes=None, catalog=_BrokenCatalog())
+    service = build(_client_proxy_settings(), routes=None, catalog=_BrokenCatalog())
     await service.start()
     async with client(service.traffic.port) as browser:
         answer = await browser.ask(get(80))
@@ -145,7 +145,7 @@ async def test_a_catalog_that_fails_is_not_found() -> None:
 
 
 async def test_one_hop_names_the_sandbox_in_the_host(routes: RouteTable) -> None:
-    service = build(await _client_proxy_settings(), routes=routes, catalog=MemoryCatalog())
+    service = build(_client_proxy_settings(), routes=routes, catalog=MemoryCatalog())
     await service.start()
     async with origin(_echo) as port, client(service.traffic.port) as sdk:
         answer = await sdk.ask(
@@ -156,7 +156,7 @@ async def test_one_hop_names_the_sandbox_in_the_host(routes: RouteTable) -> None
 
 
 async def test_health_and_edge(routes: RouteTable) -> None:
-    settings = await _client_proxy_settings()
+    settings = _client_proxy_settings()
     settings.edge_secret = type(settings.edge_secret)("key")
     service = build(settings, routes=routes, catalog=MemoryCatalog())
     await service.start()

@@ -30,8 +30,9 @@ async def test_headers_of_other_hops_are_removed_and_the_rest_travels_unchanged(
             get(
                 port,
                 "/a?b=1&bad=%zz&c=2",
-                extra="Connection: keep-alive, X-Private\r\nX-Private: 1\r\nKeep-Alive: 5\r\nX-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Host: evil\r\n"
-                "X-Forwarded-Proto: https\r\nForwarded: for=x\r\nTE: trailers\r\nProxy-Authorization: x\r\nE2b-Sandbox-Id: other\r\nX-MiXed: Kept\r\n",
+                extra="Connection: keep-alive, X-Private\r\nX-Private: 1\r\nKeep-Alive: 5\r\nX-Forwarded-For: 1.2.3.4\r\n"
+                "X-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nForwarded: for=x\r\nTE: trailers\r\n"
+                "Proxy-Authorization: x\r\nE2b-Sandbox-Id: other\r\nX-MiXed: Kept\r\n",
             )
         )
     assert answer.header("connection") is None

@@ -1,0 +1,1 @@
+"""The proxies' rules, without sockets."""
