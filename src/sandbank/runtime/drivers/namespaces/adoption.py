@@ -1,0 +1,62 @@
+"""What an earlier driver left: sandboxes that still run, and everything that is to go."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from sandbank.runtime.cgroup.group import Groups
+from sandbank.runtime.drivers.namespaces import process
+from sandbank.runtime.drivers.namespaces.home import Homes, Record
+
+_GONE_SECONDS = 5.0
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Found:
+    """Sandboxes to adopt, and the names of those whose remains were removed."""
+
+    alive: list[Record] = field(default_factory=list)
+    reclaimed: list[str] = field(default_factory=list)
+
+
+def sort_out(homes: Homes, groups: Groups) -> Found:
+    """Look at every record, then remove every process, cgroup and home that belongs to none that lives. Blocks."""
+    found = Found()
+    for record in homes.records():
+        if _lives(record):
+            found.alive.append(record)
+    keep = {record.sandbox_id for record in found.alive}
+    for name in sorted({*homes.names(), *groups.names()} - keep):
+        group = groups.group(name)
+        _end_all(group.pids)
+        try:
+            group.remove()
+        except OSError as error:
+            _log.warning("a cgroup of a former sandbox stays", sandbox_id=name, error=str(error))
+        homes.discard(name)
+        found.reclaimed.append(name)
+    return found
+
+
+def _lives(record: Record) -> bool:
+    try:
+        return process.start_time(record.pid) == record.start_time and process.outer_uid(record.pid) == record.base_uid
+    except OSError:
+        return False
+
+
+def _end_all(pids: Callable[[], list[int]]) -> None:
+    deadline = time.monotonic() + _GONE_SECONDS
+    while (members := pids()) and time.monotonic() < deadline:
+        for pid in members:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)

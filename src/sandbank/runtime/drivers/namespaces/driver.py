@@ -1,0 +1,291 @@
+"""The driver itself: from a spec to a sandbox that answers, and back to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from sandbank.aiokit.tasks import TaskGroup, finish
+from sandbank.aiokit.teardown import TeardownError, TeardownStack
+from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, UnavailableError
+from sandbank.runtime.bundle import assemble
+from sandbank.runtime.cgroup.group import Group, Groups
+from sandbank.runtime.cgroup.hierarchy import find_hierarchy
+from sandbank.runtime.driver import NodeLayout, SandboxExit, SandboxSpec, SandboxStats, StartReport
+from sandbank.runtime.drivers.namespaces import adoption, process
+from sandbank.runtime.drivers.namespaces.home import Homes, Record
+from sandbank.runtime.drivers.namespaces.probe import probe_agent
+from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
+from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
+from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
+from sandbank.runtime.linux import seccomp
+from sandbank.runtime.network.dial import dial
+from sandbank.runtime.network.pool import NetworkSettings, SlotPool
+from sandbank.runtime.network.slot import Slot
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Running:
+    record: Record
+    slot: Slot
+    pidfd: int
+    group: Group
+    teardown: TeardownStack
+
+
+class NamespaceDriver:
+    """Runs sandboxes as namespaces forked from a zygote. See `sandbank.runtime.driver.Driver` for what each method promises."""
+
+    name = "namespaces"
+
+    def __init__(self, layout: NodeLayout, settings: NamespaceSettings | None = None) -> None:
+        self._layout = layout
+        self._settings = settings or NamespaceSettings()
+        self._homes = Homes(layout.data_dir / "sandboxes")
+        self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
+        self._running: dict[str, _Running] = {}
+        self._starting: set[str] = set()
+        self._on_exit: Callable[[SandboxExit], None] = lambda _exit: None
+        self._tasks = TaskGroup("driver", lambda name, error: _log.error("background task failed", task=name, error=repr(error)))
+        self._spawns = asyncio.Semaphore(self._settings.concurrent_spawns)
+        self._zygote: ZygoteClient
+        self._pool: SlotPool
+
+    async def start(self, on_exit: Callable[[SandboxExit], None]) -> StartReport:
+        """Adopt, reclaim, fill the pool."""
+        if not seccomp.is_supported():
+            raise InternalError(f"there is no system call filter for {os.uname().machine}; sandboxes are not started without one")
+        self._on_exit = on_exit
+        self._homes.prepare()
+        self._groups.prepare()
+        bundles = self._layout.data_dir / "bundles"
+        bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
+        bundle = await asyncio.to_thread(assemble.find_or_assemble, bundles)
+        self._zygote = ZygoteClient(bundle)
+        await self._zygote.start()
+        found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
+        self._pool = SlotPool(self._layout, self._zygote.make_namespaces, NetworkSettings(free_slots=self._settings.free_slots))
+        await self._pool.start({record.slot: record.pid for record in found.alive})
+        for record in found.alive:
+            self._adopt(record)
+        self._tasks.start("empty trash", asyncio.to_thread(self._homes.empty_trash))
+        return StartReport(tuple(record.sandbox_id for record in found.alive), tuple(found.reclaimed), tuple(self._pool.warnings))
+
+    async def create(self, spec: SandboxSpec) -> None:
+        """Slot, home, cgroup, fork, probe; all of it or nothing."""
+        if spec.sandbox_id in self._running or spec.sandbox_id in self._starting:
+            raise ConflictError(f"sandbox '{spec.sandbox_id}' exists on this node")
+        self._starting.add(spec.sandbox_id)
+        teardown = TeardownStack(f"sandbox {spec.sandbox_id}")
+        try:
+            async with self._spawns:
+                running = await self._build(spec, teardown)
+        except BaseException as error:
+            await self._abandon(spec.sandbox_id, teardown)
+            if isinstance(error, OSError):
+                raise InternalError(f"the sandbox could not be started: {error}") from error
+            raise
+        finally:
+            self._starting.discard(spec.sandbox_id)
+        self._running[spec.sandbox_id] = running
+        self._watch(running)
+
+    async def _build(self, spec: SandboxSpec, teardown: TeardownStack) -> _Running:
+        slot = await self._pool.acquire()
+        teardown.push("release slot", functools.partial(self._pool.release, slot))
+        if not spec.allow_internet:
+            await self._pool.set_internet(slot, False)
+        home = self._homes.create(spec.sandbox_id)
+        teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
+        group = self._groups.group(spec.sandbox_id)
+        teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
+        group.create(spec.limits)
+        pidfds: list[int] = []
+
+        def on_pid(pid: int) -> None:
+            if not pidfds:
+                pidfds.append(os.pidfd_open(pid))
+                teardown.push("end processes", functools.partial(self._end, pidfds[0]), self._settings.kill_seconds)
+
+        request = self._request(spec, home, group)
+        try:
+            await self._zygote.spawn(request, slot.userns_fd, slot.netns_fd, on_pid, self._settings.spawn_seconds)
+            await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds)
+        except BaseException:
+            # What was forked before its number was known is in the group, and nowhere else.
+            await asyncio.to_thread(self._kill_members, group)
+            raise
+        pid = _pid_of(pidfds[0])
+        if process.outer_uid(pid) != slot.base_uid:
+            raise UnavailableError("the sandbox ended while it was started")
+        limits = spec.limits
+        record = Record(
+            spec.sandbox_id,
+            spec.execution_id,
+            slot.index,
+            slot.base_uid,
+            pid,
+            process.start_time(pid),
+            limits.memory_mib << 20,
+            limits.disk_mib << 20,
+        )
+        self._homes.write_record(record)
+        return _Running(record, slot, pidfds[0], group, teardown)
+
+    def _request(self, spec: SandboxSpec, home: Path, group: Group) -> SpawnRequest:
+        limits, init = spec.limits, spec.init
+        agent: dict[str, object] = {
+            "sandbox_id": spec.sandbox_id,
+            "template_id": spec.template_id,
+            "access_token": init.access_token,
+            "env_vars": init.env_vars,
+            "default_user": init.default_user,
+            "default_workdir": init.default_workdir,
+            "memory_limit_bytes": limits.memory_mib << 20,
+            "cpu_count": limits.vcpu,
+            "disk_limit_bytes": limits.disk_mib << 20,
+        }
+        return SpawnRequest(
+            sandbox_id=spec.sandbox_id,
+            stage=str(home / "stage"),
+            layers=[str(layer) for layer in spec.layers],
+            upper=str(home / "data"),
+            join_cgroups=group.join_paths,
+            show_cgroups=group.shown,
+            hostname=spec.hostname,
+            shared_memory_bytes=limits.memory_mib << 19,  # half, as the kernel's own default has it
+            agent=agent,
+        )
+
+    async def kill(self, sandbox_id: str) -> None:
+        """Unreachable at once; returns when it is gone but for its files."""
+        running = self._running.pop(sandbox_id, None)
+        if running is not None:
+            await finish(self._dismantle(running))
+
+    def dial(self, sandbox_id: str, port: int) -> socket.socket:
+        """Into the sandbox's own loopback."""
+        return dial(self._find(sandbox_id).slot.netns_fd, "127.0.0.1", port)
+
+    async def stats(self, sandbox_id: str) -> SandboxStats:
+        """From its cgroup, and from its files."""
+        running = self._find(sandbox_id)
+        try:
+            usage = running.group.usage()
+        except OSError as error:
+            raise NotFoundError(f"sandbox '{sandbox_id}' not found") from error
+        disk_bytes = await asyncio.to_thread(self._homes.used_bytes, sandbox_id)
+        record = running.record
+        return SandboxStats(
+            usage.cpu_seconds,
+            usage.memory_bytes,
+            usage.memory_cache_bytes,
+            record.memory_limit_bytes,
+            disk_bytes,
+            record.disk_limit_bytes,
+            usage.pids,
+        )
+
+    async def close(self) -> None:
+        """Sandboxes stay; their links, rules and records with them."""
+        loop = asyncio.get_running_loop()
+        for running in self._running.values():
+            loop.remove_reader(running.pidfd)
+            os.close(running.pidfd)
+        self._running.clear()
+        await self._tasks.close()
+        await self._pool.close()
+        await self._zygote.close()
+
+    def _find(self, sandbox_id: str) -> _Running:
+        try:
+            return self._running[sandbox_id]
+        except KeyError:
+            raise NotFoundError(f"sandbox '{sandbox_id}' not found") from None
+
+    def _adopt(self, record: Record) -> None:
+        slot = self._pool.adopted(record.slot)
+        pidfd = os.pidfd_open(record.pid)
+        group = self._groups.group(record.sandbox_id)
+        teardown = TeardownStack(f"sandbox {record.sandbox_id}")
+        teardown.push("release slot", functools.partial(self._pool.release, slot))
+        teardown.push("remove files", functools.partial(self._discard, record.sandbox_id))
+        teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
+        teardown.push("end processes", functools.partial(self._end, pidfd), self._settings.kill_seconds)
+        running = _Running(record, slot, pidfd, group, teardown)
+        self._running[record.sandbox_id] = running
+        self._watch(running)
+
+    def _watch(self, running: _Running) -> None:
+        asyncio.get_running_loop().add_reader(running.pidfd, self._ended, running)
+
+    def _ended(self, running: _Running) -> None:
+        asyncio.get_running_loop().remove_reader(running.pidfd)
+        record = running.record
+        if self._running.get(record.sandbox_id) is not running:
+            return
+        del self._running[record.sandbox_id]
+        self._tasks.start(f"clean up {record.sandbox_id}", finish(self._dismantle(running)))
+        self._on_exit(SandboxExit(record.sandbox_id, record.execution_id, "its first process ended", datetime.now(UTC)))
+
+    async def _dismantle(self, running: _Running) -> None:
+        asyncio.get_running_loop().remove_reader(running.pidfd)
+        await self._abandon(running.record.sandbox_id, running.teardown)
+
+    async def _abandon(self, sandbox_id: str, teardown: TeardownStack) -> None:
+        try:
+            await teardown.close()
+        except TeardownError as error:
+            # Each leftover is found again at the next start.
+            _log.error("a sandbox left something behind", sandbox_id=sandbox_id, error=str(error))
+
+    async def _end(self, pidfd: int) -> None:
+        try:
+            process.kill(pidfd)
+            await _exited(pidfd)
+            process.reap(pidfd)
+        finally:
+            os.close(pidfd)
+
+    def _kill_members(self, group: Group) -> None:
+        for pid in group.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
+    def _discard(self, sandbox_id: str) -> None:
+        self._homes.discard(sandbox_id)
+        self._tasks.start("empty trash", asyncio.to_thread(self._homes.empty_trash))
+
+
+def _pid_of(pidfd: int) -> int:
+    with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("Pid:"):
+                return int(line.split()[1])
+    raise UnavailableError("the sandbox ended while it was started")
+
+
+async def _exited(pidfd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(pidfd, end)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(pidfd)

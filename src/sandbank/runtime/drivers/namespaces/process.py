@@ -1,0 +1,46 @@
+"""Facts about processes, read from /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+
+def start_time(pid: int) -> int:
+    """When `pid` started, in clock ticks since boot: with the pid it names a process for good. `OSError` when there is none."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    # The second field is the command's name in parentheses, which may hold anything.
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def outer_uid(pid: int) -> int:
+    """The first host uid of the process's user namespace; `OSError` when there is no such process."""
+    fields = Path(f"/proc/{pid}/uid_map").read_text(encoding="ascii").split()
+    return int(fields[1]) if fields else -1
+
+
+def kill(pidfd: int) -> None:
+    """SIGKILL; a process that has ended is fine."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def reap(pidfd: int) -> None:
+    """Collect the exit status should the process be a child of ours, which it is once its zygote has died."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+
+
+def reap_orphans(name: str) -> None:
+    """Collect ended children of that command name, and no others: they are forks of a zygote that died before them."""
+    for task in os.scandir("/proc/self/task"):
+        for pid in Path(task.path, "children").read_text(encoding="ascii").split():
+            try:
+                _, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").partition("(")
+                command, _, fields = rest.rpartition(")")
+                if command == name and fields.split()[0] == "Z":
+                    os.waitpid(int(pid), os.WNOHANG)
+            except (FileNotFoundError, ChildProcessError):
+                continue

@@ -1,0 +1,15 @@
+"""What can be set about this driver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceSettings:
+    """Defaults suit one machine; every number says its unit."""
+
+    spawn_seconds: float = 10.0  # from the request to a ready agent; a create takes milliseconds unless the machine is overrun
+    kill_seconds: float = 10.0  # until a killed sandbox's processes are gone; more means a process the kernel cannot end
+    free_slots: int = 32  # prepared ahead, so that a burst of creates need not wait for links
+    concurrent_spawns: int = 8  # sandboxes being forked at once; more only take turns on the same cores

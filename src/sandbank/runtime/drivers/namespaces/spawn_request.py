@@ -1,0 +1,34 @@
+"""What the driver asks of the zygote, as it travels between them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+# Requests are one datagram each: an operation, and its descriptors beside it.
+MAKE_NAMESPACES = "make-namespaces"  # text: the base uid; descriptors: a socket to answer on
+SPAWN = "spawn"  # descriptors: the request in a memory file, user namespace, network namespace, pipe for reports
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnRequest:
+    """One sandbox to fork. Paths are the node's; `agent` holds the fields of envd's `AgentConfig`."""
+
+    sandbox_id: str
+    stage: str
+    layers: list[str]
+    upper: str
+    join_cgroups: list[str]
+    show_cgroups: dict[str, str]
+    hostname: str
+    shared_memory_bytes: int
+    agent: dict[str, object]
+
+    def encode(self) -> bytes:
+        """As it is put into the memory file."""
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> SpawnRequest:
+        """The opposite of `encode`."""
+        return SpawnRequest(**json.loads(data))

@@ -1,0 +1,71 @@
+"""The part that runs as the sandbox's own root, in its own namespaces: the overlay, /proc, /dev, and the pivot."""
+
+from __future__ import annotations
+
+import os
+
+from sandbank.runtime.linux import mounts
+from sandbank.runtime.rootfs import stage
+
+# Files of /proc that speak of the node or act on it. Most refuse a sandbox's root anyway; what it cannot see, it cannot try.
+_MASKED_FILES = """
+    kcore keys key-users timer_list latency_stats sched_debug sysrq-trigger kmsg kallsyms modules config.gz interrupts softirqs iomem
+    ioports swaps partitions diskstats cmdline vmallocinfo slabinfo pagetypeinfo zoneinfo buddyinfo crypto locks mtrr schedstat fb dma
+""".split()
+_MASKED_DIRECTORIES = ("acpi", "scsi", "asound", "driver")
+_READONLY_DIRECTORIES = ("sys", "irq", "bus", "fs", "tty")
+
+
+def enter(layer_count: int, hostname: str, shared_memory_bytes: int) -> None:
+    """Mount everything on the prepared stage, which is the working directory, and make it the root.
+
+    The caller is pid 1 of its pid namespace and uid 0 of its user namespace, with every namespace its own.
+    """
+    for name in ("upper", "work"):
+        if not os.path.isdir(f"{stage.UPPER}/{name}"):
+            os.mkdir(f"{stage.UPPER}/{name}", 0o755)
+    root = stage.ROOT
+    # Inside the user namespace: outside, the mounter's uid would be unmapped and the upper layer read-only.
+    mounts.mount("overlay", root, "overlay", mounts.MS_NODEV, stage.overlay_options(layer_count))
+    mounts.bind(stage.DEVICES, f"{root}/dev", recursive=True)
+    mounts.bind(stage.SYSTEM, f"{root}/sys", recursive=True)
+    # Before the pivot: the kernel wants to see a whole /proc before it gives out another.
+    mounts.mount("proc", f"{root}/proc", "proc", mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC)
+    mounts.mount("devpts", f"{root}/dev/pts", "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    no_programs = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+    mounts.mount(
+        "tmpfs", f"{root}/dev/{stage.SHARED_MEMORY}", "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, f"mode=1777,size={shared_memory_bytes}"
+    )
+    mounts.mount("mqueue", f"{root}/dev/mqueue", "mqueue", no_programs)
+    _mask(f"{root}/proc", f"{root}/dev/null")
+    os.makedirs(f"{root}/etc", exist_ok=True)
+    _write(f"{root}/etc/hostname", f"{hostname}\n")
+    _write(f"{root}/etc/hosts", f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+    _write(f"{root}/etc/resolv.conf", "nameserver 8.8.8.8\n")
+    mounts.pivot_into(root)
+
+
+def _mask(proc: str, null: str) -> None:
+    for name in _MASKED_FILES:
+        if os.path.exists(f"{proc}/{name}"):
+            mounts.bind(null, f"{proc}/{name}")
+    for name in _MASKED_DIRECTORIES:
+        if os.path.isdir(f"{proc}/{name}"):
+            mounts.mount("tmpfs", f"{proc}/{name}", "tmpfs", mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV, "size=0,mode=555")
+    for name in _READONLY_DIRECTORIES:
+        if os.path.isdir(f"{proc}/{name}"):
+            mounts.bind_readonly(f"{proc}/{name}", f"{proc}/{name}")
+
+
+def _write(path: str, text: str) -> None:
+    """Write a small file unless it says so already: an unchanged one stays in the layer below."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read() == text:
+                return
+    except OSError:
+        pass
+    if os.path.islink(path):
+        os.unlink(path)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)

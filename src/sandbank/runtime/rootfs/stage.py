@@ -1,0 +1,82 @@
+"""The part that needs root of the node: what is mounted before the sandbox's user namespace is entered.
+
+All of it happens in a mount namespace of the sandbox's own, on a tmpfs that ends with it, so nothing of it ever shows on the node. Paths
+are short and relative to the stage: overlayfs prints them in /proc/mounts, where a sandbox reads them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from sandbank.runtime.linux import mounts
+
+UPPER, DEVICES, SYSTEM, ROOT = "u", "dev", "sys", "root"
+SHARED_MEMORY = "shm"  # below the devices
+
+_DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
+_DEVICE_LINKS = {
+    "ptmx": "pts/ptmx",
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+}
+# What sysfs says of the machine rather than of the sandbox: firmware tables, serial numbers, disks, modules, kernel internals.
+_HIDDEN_SYSTEM = ("firmware", "kernel", "module", "power", "block", "dev", "class/block", "class/dmi", "devices/virtual/dmi", "hypervisor")
+
+
+def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgroups: Mapping[str, str]) -> None:
+    """Build the stage at `stage` and make it the working directory.
+
+    `layers` are lowest first; `upper` is the directory for what the sandbox writes; `cgroups` maps a path below /sys/fs/cgroup as the
+    sandbox shall see it to the host's directory of this sandbox's own group.
+    """
+    mounts.mount("tmpfs", stage, "tmpfs", mounts.MS_NOSUID, "size=1m,mode=755")
+    os.chdir(stage)
+    for index, layer in enumerate(layers):
+        os.mkdir(str(index))
+        mounts.bind_idmapped(layer, str(index), userns_fd)
+    os.mkdir(UPPER)
+    mounts.bind_idmapped(upper, UPPER, userns_fd)
+    _make_devices()
+    _mount_system(cgroups)
+    os.mkdir(ROOT)
+
+
+def overlay_options(layer_count: int) -> str:
+    """Mount options of the overlay, whose upper layer and work directory live below `UPPER`."""
+    lower = ":".join(str(index) for index in reversed(range(layer_count)))
+    return f"lowerdir={lower},upperdir={UPPER}/upper,workdir={UPPER}/work,userxattr"
+
+
+def _make_devices() -> None:
+    """Device nodes cannot be made inside a user namespace, so they are made here and bound in."""
+    os.mkdir(DEVICES)
+    mounts.mount("tmpfs", DEVICES, "tmpfs", mounts.MS_NOSUID | mounts.MS_NOEXEC, "size=64k,mode=755")
+    for name, (major, minor) in _DEVICES.items():
+        os.mknod(f"{DEVICES}/{name}", 0o20666, os.makedev(major, minor))
+        os.chmod(f"{DEVICES}/{name}", 0o666)  # noqa: S103  # as on every Linux; mknod heeds the umask
+    for name in ("pts", SHARED_MEMORY, "mqueue"):
+        os.mkdir(f"{DEVICES}/{name}")
+    for name, target in _DEVICE_LINKS.items():
+        os.symlink(target, f"{DEVICES}/{name}")
+
+
+def _mount_system(cgroups: Mapping[str, str]) -> None:
+    """A sysfs of the sandbox's network namespace, which shows its interfaces and not the node's."""
+    flags = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+    os.mkdir(SYSTEM)
+    mounts.mount("sysfs", SYSTEM, "sysfs", flags)
+    for name in _HIDDEN_SYSTEM:
+        if os.path.isdir(f"{SYSTEM}/{name}") and not os.path.islink(f"{SYSTEM}/{name}"):
+            mounts.mount("tmpfs", f"{SYSTEM}/{name}", "tmpfs", flags, "size=0,mode=555")
+    if not cgroups:
+        return
+    top = f"{SYSTEM}/fs/cgroup"
+    mounts.mount("tmpfs", top, "tmpfs", flags & ~mounts.MS_RDONLY, "size=64k,mode=755")
+    for name, source in cgroups.items():
+        os.makedirs(f"{top}/{name}", exist_ok=True)
+        mounts.bind_readonly(source, f"{top}/{name}")
+    if "" not in cgroups:
+        mounts.mount(None, top, None, mounts.MS_REMOUNT | flags)

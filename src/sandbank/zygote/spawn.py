@@ -1,0 +1,128 @@
+"""From a fork of the zygote to pid 1 of a sandbox. Every line here runs once per create, so it is short of everything it can do without."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+
+from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
+from sandbank.runtime.linux import libc, mounts, privileges, seccomp
+from sandbank.runtime.rootfs import root, stage
+from sandbank.zygote import init
+
+ENVD_PORT = 49983
+_BACKLOG = 1024
+# Far from the sandbox's own processes, which the agent puts at +100: when memory runs out, they go first.
+_OOM_SCORE = -900
+_LIMITS = {resource.RLIMIT_NOFILE: 1_048_576, resource.RLIMIT_NPROC: resource.RLIM_INFINITY}
+
+
+def preload() -> None:
+    """Do once in the zygote what is the same for all."""
+    seccomp.program()
+
+
+def spawn(request_fd: int, userns_fd: int, netns_fd: int, report_fd: int) -> None:
+    """Become the parent of a sandbox's pid 1, report its pid, and exit.
+
+    Reports are lines on `report_fd`: `pid N`, then `ready` or `error TEXT`. The pipe closes without `ready` when it came to nothing.
+    """
+    step = "read the request"
+    try:
+        request = SpawnRequest.decode(_read_all(request_fd))
+        step = "join the cgroups"
+        for path in request.join_cgroups:
+            _write(path, "0")
+        with contextlib.suppress(PermissionError):  # a node that may not: the sandbox's own processes are at +100 all the same
+            _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
+        step = "set resource limits"
+        _set_limits()
+        step = "enter the network namespace"
+        libc.setns(netns_fd, libc.CLONE_NEWNET)
+        step = "build the stage"
+        libc.unshare(libc.CLONE_NEWNS)
+        mounts.make_private()
+        stage.prepare(request.stage, request.layers, request.upper, userns_fd, request.show_cgroups)
+        step = "enter the user namespace"
+        libc.setns(userns_fd, libc.CLONE_NEWUSER)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        os.setgroups([])
+        libc.unshare(libc.CLONE_NEWUTS | libc.CLONE_NEWIPC | libc.CLONE_NEWPID | libc.CLONE_NEWCGROUP | libc.CLONE_NEWNS)
+        step = "fork pid 1"
+        pid = os.fork()
+    except OSError as error:
+        _report(report_fd, f"error {step}: {error}")
+        os._exit(1)
+    if pid:
+        # Only from out here is the node's number of that process known.
+        _report(report_fd, f"pid {pid}")
+        os._exit(0)
+    _become_init(request, report_fd)
+
+
+def _become_init(request: SpawnRequest, report_fd: int) -> None:
+    step = "set up pid 1"
+    try:
+        os.setsid()
+        os.umask(0o022)
+        privileges.set_dumpable()
+        socket.sethostname(request.hostname)
+        step = "mount the root file system"
+        root.enter(len(request.layers), request.hostname, request.shared_memory_bytes)
+        step = "let go of the node's descriptors"
+        _keep_only(report_fd)
+        step = "listen"
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("0.0.0.0", ENVD_PORT))  # noqa: S104  # inside the sandbox's own network
+        listener.listen(_BACKLOG)
+        step = "drop privileges"
+        privileges.drop_bounding_set(privileges.KEPT_MASK)
+        seccomp.install()
+        privileges.limit_capabilities(privileges.KEPT_MASK)
+    except OSError as error:
+        _report(report_fd, f"error {step}: {error}")
+        os._exit(1)
+    init.run(listener, request.agent, report_fd)
+
+
+def _set_limits() -> None:
+    """As generous as this node may be. Processes are counted by the cgroup; a limit per uid would only confuse."""
+    for kind, wanted in _LIMITS.items():
+        _, most = resource.getrlimit(kind)
+        if most != resource.RLIM_INFINITY:
+            wanted = most if wanted == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(kind, (wanted, most if most == resource.RLIM_INFINITY else max(wanted, most)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _keep_only(descriptor: int) -> None:
+    """Close everything else, and make standard input and output the sandbox's own null device."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, _highest_descriptor() + 1)
+
+
+def _highest_descriptor() -> int:
+    return max(int(name) for name in os.listdir("/proc/self/fd"))
+
+
+def _read_all(descriptor: int) -> bytes:
+    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+
+
+def _report(descriptor: int, line: str) -> None:
+    os.write(descriptor, f"{line}\n".encode())
