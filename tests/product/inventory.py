@@ -135,7 +135,7 @@ def _mounts(instance: Instance) -> list[str]:
 
 def _namespaces(instance: Instance, pids: list[int]) -> set[str]:
     """User and network namespaces that the installation's processes are in or hold open, without the node's own."""
-    own = {os.readlink(f"/proc/1/ns/{kind}") for kind in ("user", "net", "mnt", "pid")}
+    own = {os.readlink(f"/proc/self/ns/{kind}") for kind in ("user", "net", "mnt", "pid")}
     found: set[str] = set()
     for pid in pids:
         links = [f"/proc/{pid}/ns/{kind}" for kind in ("user", "net", "mnt", "pid")]
