@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from sandbank.api.background.service import ApiService
 from sandbank.api.settings import ApiSettings
@@ -80,7 +81,7 @@ async def node() -> AsyncIterator[GrpcNode]:
 @pytest.fixture
 async def api(tmp_path: Path, node: GrpcNode) -> AsyncIterator[LiveApi]:
     settings = ApiSettings(
-        data_dir=tmp_path, api_port=free_port(), nodes=(node.address,), admin_token="operator", allow_seeded_credentials=True
+        data_dir=tmp_path, api_port=free_port(), nodes=(node.address,), admin_token=SecretStr("operator"), allow_seeded_credentials=True
     )
     database = Database(database_url(settings))
     build_id = await seed(database)

@@ -46,7 +46,8 @@ def test_a_token_is_for_one_order() -> None:
 @given(SANDBOXES, st.integers(1, 5), st.booleans())
 def test_pages_are_the_whole(sandboxes: list[Sandbox], limit: int, ascending: bool) -> None:
     rows = in_order(sandboxes, ascending=ascending)
-    seen, cursor = [], None
+    seen: list[Sandbox] = []
+    cursor = None
     while True:
         chosen, cursor = page(rows, cursor, limit, ascending=ascending)
         seen += chosen
