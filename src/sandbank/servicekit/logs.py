@@ -9,7 +9,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
-_NOISY = ("asyncio", "aiosqlite", "grpc", "uvicorn.access", "sqlalchemy.engine")
+_NOISY = ("asyncio", "aiosqlite", "alembic", "grpc", "uvicorn", "sqlalchemy.engine")
 
 
 def configure(level: str, json: bool, *, stream: TextIO | None = None) -> None:
