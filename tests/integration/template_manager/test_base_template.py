@@ -112,6 +112,7 @@ def test_nothing_of_the_node_is_in_it(base: Path) -> None:
         "deb http://deb.debian.org/debian bookworm-updates main",
         "deb http://deb.debian.org/debian-security bookworm-security main",
     ]
+    assert list((base / "etc/apt/sources.list.d").iterdir()) == []
     assert list((base / "usr/local/share/ca-certificates").glob("*")) == []
     assert not (base / "etc/pip.conf").exists()
     assert not (base / "usr/local/etc/npmrc").exists()

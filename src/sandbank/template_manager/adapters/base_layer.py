@@ -102,6 +102,8 @@ class BaseLayer:
     def _provision(self, root: Path, identity: str) -> None:
         for leftover in ("etc/apt/apt.conf.d/99mmdebstrap", "etc/dpkg/dpkg.cfg.d/99mmdebstrap"):
             (root / leftover).unlink(missing_ok=True)
+        for source in (root / "etc/apt/sources.list.d").iterdir():
+            source.unlink()  # what it was bootstrapped from is the node's business
         (root / "etc/apt/sources.list").write_text("".join(f"{source.line}\n" for source in debian_default(self._recipe.suite)))
         for node in (root / "dev").iterdir():
             if not node.is_dir() or node.is_symlink():

@@ -43,7 +43,7 @@ class Mirrors:
         if npm := self._npm_options():
             files["/usr/local/etc/npmrc"] = "".join(f"{key}={value}\n" for key, value in npm.items())
         if variables := self.env_vars():
-            # Read by sudo and su, through PAM: what starts there has not our environment.
+            # For logins, which start without our environment; sudo is told to keep these.
             files["/etc/environment"] = "".join(f"{key}={value}\n" for key, value in variables.items())
         return files
 
