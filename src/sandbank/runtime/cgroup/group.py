@@ -74,6 +74,9 @@ class Group:
     def __init__(self, directories: dict[str, Path], *, unified: bool) -> None:
         self._directories = directories
         self._unified = unified
+        # On version 1 a process that moves its own one thread by `tasks` takes no global lock; by `cgroup.procs` it may wait for
+        # milliseconds until every processor has passed a quiescent state.
+        self._members_file = "cgroup.procs" if unified else "tasks"
 
     def create(self, limits: Limits) -> None:
         """Make it with its limits in force. Swap is off: a sandbox's memory is what it asked for."""
@@ -96,7 +99,7 @@ class Group:
     @property
     def join_paths(self) -> list[str]:
         """Files that a process writes `0` into to become a member."""
-        return [f"{directory}/cgroup.procs" for directory in dict.fromkeys(self._directories.values())]
+        return [f"{directory}/{self._members_file}" for directory in dict.fromkeys(self._directories.values())]
 
     @property
     def shown(self) -> dict[str, str]:

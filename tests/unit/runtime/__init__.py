@@ -1,0 +1,1 @@
+"""Rules of the runtime that need no kernel."""
