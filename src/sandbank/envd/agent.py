@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.envd import warming
+from sandbank.envd import rehearsal, warming
 from sandbank.envd.application import Application
 from sandbank.envd.journal import report
 from sandbank.envd.state import AgentState
@@ -40,6 +40,7 @@ class AgentConfig:
 def preload() -> None:
     """Import and warm, once in the zygote, all that would otherwise be imported or read when the host's files are gone."""
     warming.warm()
+    rehearsal.rehearse()
 
 
 def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], None]) -> None:
@@ -49,7 +50,9 @@ def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], Non
     listener.
     """
     _reset_process()
-    os.environ["UV_USE_IO_URING"] = "0"  # its rings cannot be part of a memory snapshot
+    # A ring cannot be part of a memory snapshot. This keeps file operations off one; the other, which batches epoll changes, libuv leaves
+    # out only where io_uring_setup fails, as it does under the sandbox's system call filter.
+    os.environ["UV_USE_IO_URING"] = "0"
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(_on_loop_error)

@@ -208,7 +208,7 @@ class TestFiles:
             time.sleep(0.02)
         assert (events[0].type, events[0].name) == (FilesystemEventType.CREATE, "nested")
         assert events[0].entry is not None
-        handle.stop()
+        handle.stop()  # type: ignore[no-untyped-call]  # the SDK leaves it out
         with pytest.raises(NotFoundException):
             sandbox.files.watch_dir(f"{tmp_path}/missing")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sandbank.domain.errors import InvalidError
 from sandbank.envd.paths import base_name, resolve, wire_text
 
-texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1)
+texts = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1)
 
 
 def of(path: str, workdir: str | None = None) -> str:
