@@ -208,7 +208,7 @@ class TestFiles:
             time.sleep(0.02)
         assert (events[0].type, events[0].name) == (FilesystemEventType.CREATE, "nested")
         assert events[0].entry is not None
-        handle.stop()  # type: ignore[no-untyped-call]  # the SDK leaves it out
+        handle.stop()
         with pytest.raises(NotFoundException):
             sandbox.files.watch_dir(f"{tmp_path}/missing")
 
@@ -225,4 +225,4 @@ async def test_async_client(options: dict[str, Any], tmp_path: Path) -> None:
     await sandbox.files.write(f"{tmp_path}/a", "x")
     event = await seen.get()
     assert (event.type, event.name) == (FilesystemEventType.CREATE, "a")
-    await handle.stop()
+    await handle.stop()  # type: ignore[no-untyped-call]  # the SDK leaves it out
