@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -118,14 +119,18 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _requests_per_second(port: int, seconds: float) -> float:
+_EACH_ANOTHER = """
+local count = 0
+request = function() count = count + 1; return wrk.format(nil, "/" .. count) end
+"""
+
+
+def _requests_per_second(port: int, seconds: float, script: Path | None = None) -> float:
     host = f"{BACKEND_PORT}-{SANDBOX}.localhost"
-    output = subprocess.run(
-        ["wrk", "-t1", "-c64", f"-d{seconds}s", "-H", f"Host: {host}", f"http://127.0.0.1:{port}/"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
+    command = ["wrk", "-t1", "-c64", f"-d{seconds}s", "-H", f"Host: {host}", f"http://127.0.0.1:{port}/"]
+    if script is not None:
+        command += ["-s", str(script)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in output or "Socket errors" in output:
         raise RuntimeError(output)
     match = re.search(r"Requests/sec:\s+([\d.]+)", output)
@@ -145,6 +150,15 @@ def _download_seconds(port: int, size: int) -> float:
     if received < size:
         raise RuntimeError(f"{received} of {size} bytes")
     return elapsed
+
+
+def _load(
+    pids: dict[int, int], seconds: float, script: Path | None, per_cpu_second: dict[str, list[float]], label: str, port: int
+) -> float:
+    before = _cpu_seconds(pids[port])
+    rate = _requests_per_second(port, seconds, script)
+    per_cpu_second[label].append(rate * seconds / (_cpu_seconds(pids[port]) - before))
+    return rate
 
 
 def _take_turns(ports: dict[str, int], rounds: int, measure: Callable[[str, int], float]) -> dict[str, list[float]]:
@@ -192,6 +206,7 @@ def main() -> None:
         size = int(arguments.gigabytes * 1024**3)
         with (directory / "large").open("wb") as file:
             file.truncate(size)
+        (directory / "each.lua").write_text(_EACH_ANOTHER)
         for label, body, port in (
             ("backend", _BACKEND.format(port=BACKEND_PORT, dir=name), BACKEND_PORT),
             ("front", _FRONT.format(port=NGINX_PORT, backend=BACKEND_PORT), NGINX_PORT),
@@ -203,21 +218,19 @@ def main() -> None:
         for mode, port in (("node", NODE_PORT), ("one", PROXY_PORT), ("two", TWO_HOP_PORT)):
             pids[port] = stack.enter_context(_running([sys.executable, __file__, "--serve", mode], port)).pid
         if arguments.only != "large":
-            per_cpu_second: dict[str, list[float]] = {name: [] for name in ("nginx", "one hop")}
-
-            def load(label: str, port: int) -> float:
-                before = _cpu_seconds(pids[port])
-                rate = _requests_per_second(port, arguments.seconds)
-                per_cpu_second[label].append(rate * arguments.seconds / (_cpu_seconds(pids[port]) - before))
-                return rate
-
-            small = _take_turns({"nginx": NGINX_PORT, "one hop": PROXY_PORT}, arguments.rounds, load)
-            ratios["small"] = _report("small requests, wrk -t1 -c64", small, unit="requests/s", higher_is_better=True)
-            # What a core of its own would do: the rate above also counts how the proxies share the cores with load and backend.
-            ratios["cpu"] = _report(
-                "the same, per second of the proxy's own CPU time", per_cpu_second, unit="requests", higher_is_better=True
-            )
+            for key, title, script in (
+                ("small", "small requests, wrk -t1 -c64", None),
+                ("small_varied", "small requests, each for another path", directory / "each.lua"),
+            ):
+                per_cpu_second: dict[str, list[float]] = {"nginx": [], "one hop": []}
+                measure = functools.partial(_load, pids, arguments.seconds, script, per_cpu_second)
+                small = _take_turns({"nginx": NGINX_PORT, "one hop": PROXY_PORT}, arguments.rounds, measure)
+                ratios[key] = _report(title, small, unit="requests/s", higher_is_better=True)
+                # What a core of its own would do: the rate above also counts how the proxies share the cores with load and backend.
+                title = "the same, per second of the proxy's own CPU time"
+                ratios[f"{key}_cpu"] = _report(title, per_cpu_second, unit="requests", higher_is_better=True)
         if arguments.only != "small":
+            _download_seconds(BACKEND_PORT, size)  # the first reading of the file is another one
             large = _take_turns(
                 {"nginx": NGINX_PORT, "one hop": PROXY_PORT, "two hops": TWO_HOP_PORT},
                 arguments.rounds,

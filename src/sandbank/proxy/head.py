@@ -15,11 +15,12 @@ MAX_HEADERS = 200
 _TOKEN = (string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode()
 # Everything a line may contain: HTAB, printable ASCII and obs-text. What is left after deleting these must be exactly the CRLFs.
 _TEXT = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
-_TARGET = bytes([*range(0x21, 0x7F), *range(0x80, 0x100)])
+_TARGET = bytes(byte for byte in [*range(0x21, 0x7F), *range(0x80, 0x100)] if byte != 0x23)
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: .*)?", re.DOTALL)
 _RESPONSE_END = re.compile(rb"\n\r?\n")
-_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+_HOST = (string.ascii_letters + string.digits + "._~%!$&'()*+,;=:[]-").encode()
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
 # Raw spelling → lower case, for names that were found valid before: nearly every request repeats the same ones.
 _known_names: dict[bytes, bytes] = {}
@@ -103,6 +104,7 @@ class ResponseHead:
     rewritten: bytes | None  # what most clients get of it, once somebody has worked that out
 
 
+_COMMON_OPTIONS = frozenset({b"keep-alive", b"close", b"upgrade"})
 _NOTHING: frozenset[bytes] = frozenset()
 
 
@@ -136,7 +138,11 @@ def _connection_options(names: list[bytes], lines: list[bytes]) -> frozenset[byt
     options: set[bytes] = set()
     for name, line in zip(names, lines, strict=True):
         if name == b"connection":
-            options.update(option.strip(b" \t").lower() for option in line.partition(b":")[2].split(b","))
+            value = line.partition(b":")[2].strip(b" \t").lower()
+            if value in _COMMON_OPTIONS:
+                options.add(value)
+            else:
+                options.update(option.strip(b" \t") for option in value.split(b","))
     if not _UNREMOVABLE.isdisjoint(options):
         raise HeadError("connection option names a framing header")
     return frozenset(options)
@@ -168,7 +174,7 @@ def parse_request_head(block: bytes) -> RequestHead:
         head.minor = 0
     else:
         raise HeadError("unsupported version", 505)
-    if not head.method or head.method.translate(None, _TOKEN):
+    if head.method not in _METHODS and (not head.method or head.method.translate(None, _TOKEN)):
         raise HeadError("invalid method")
     head.names, head.fields = _parse_lines(lines, single=_SINGLE)
     head.lines = lines
@@ -178,21 +184,29 @@ def parse_request_head(block: bytes) -> RequestHead:
         if head.minor == 1:
             raise HeadError("missing host")
         host = b""
-    elif _HOST.fullmatch(host) is None:
+    elif host.translate(None, _HOST):
         raise HeadError("invalid host")
     head.host = host
     _set_target(head)
-    _set_framing(head)
-    _set_connection(head)
+    head.chunked = False
+    head.content_length = 0
+    if b"transfer-encoding" in fields or b"content-length" in fields:
+        _set_framing(head)
+    head.upgrade = None
+    if b"connection" in fields:
+        _set_connection(head)
+    else:
+        head.connection = _NOTHING
+        head.keep_alive = head.minor == 1
     return head
 
 
 def _set_target(head: RequestHead) -> None:
     target = head.target
     # A fragment is not part of a request target, and a server that cuts it off would see another path than the one checked here.
-    if not target or b"#" in target or target.translate(None, _TARGET):
+    if target.translate(None, _TARGET):
         raise HeadError("invalid request target")
-    if target[0] == 0x2F:
+    if target.startswith(b"/"):
         return
     if target == b"*" and head.method == b"OPTIONS":
         return
@@ -209,8 +223,6 @@ def _set_target(head: RequestHead) -> None:
 
 def _set_framing(head: RequestHead) -> None:
     fields = head.fields
-    head.chunked = False
-    head.content_length = 0
     coding = fields.get(b"transfer-encoding")
     length = fields.get(b"content-length")
     if coding is not None:
@@ -222,11 +234,6 @@ def _set_framing(head: RequestHead) -> None:
 
 
 def _set_connection(head: RequestHead) -> None:
-    head.upgrade = None
-    if b"connection" not in head.fields:
-        head.connection = _NOTHING
-        head.keep_alive = head.minor == 1
-        return
     head.connection = options = _connection_options(head.names, head.lines)
     head.keep_alive = b"close" not in options and (head.minor == 1 or b"keep-alive" in options)
     if b"upgrade" in options and head.minor == 1:
