@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import shutil
 import socket
 import struct
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from sandbank.envd.state import RUN_DIRECTORY
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -99,6 +102,7 @@ def output(events: list[dict[str, Any]], stream: str = "stdout") -> bytes:
 @contextmanager
 def running_agent(**options: Any) -> Iterator[Agent]:
     """Start, hand over, stop by SIGTERM; anything on standard error is a defect."""
+    foreign = RUN_DIRECTORY.exists()  # inside a sandbox it says who that is
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.integration.envd.serve", json.dumps(options)],
         cwd=ROOT,
@@ -118,4 +122,6 @@ def running_agent(**options: Any) -> Iterator[Agent]:
         if process.poll() is None:
             process.terminate()
         errors = process.communicate(timeout=20)[1]
+        if not foreign:
+            shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)
     assert errors == ""
