@@ -1,0 +1,36 @@
+"""What can be set about a node's sandbox network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """Every field has a default that suits a node with a few cores."""
+
+    free_target: int = 32
+    """Slots kept ready; the contract's reference keeps as many. Each costs some 100 KiB of kernel memory."""
+    free_limit: int = 132
+    """Slots; beyond this many ready ones a released one is destroyed. Target plus the reference's 100 recycled ones."""
+    making_limit: int = 8
+    """Slots made at the same time: the kernel serialises most of it, more only lengthens the queue."""
+    hold_seconds: float = 1.0
+    """How long a released slot rests, so that no late packet of the former tenant reaches the next one."""
+    retry_seconds: float = 1.0
+    """Pause after a failed refill."""
+    resolver_address: str = "8.8.8.8"
+    """The name server in every sandbox's /etc/resolv.conf (contract data-plane §11.3); only this one is answered by the node."""
+    resolver_port: int = 1053
+    """Port of the forwarder on the instance's own address; not 53, which a name server of the node may hold on every address."""
+    resolv_conf: Path = Path("/etc/resolv.conf")
+    """Where the node's own name servers are read from, again whenever it changes."""
+    upstreams: tuple[tuple[str, int], ...] = ()
+    """(address, port) of name servers to ask instead of those in `resolv_conf`."""
+    resolver_timeout_seconds: float = 3.0
+    """How long one upstream may take; a stub resolver gives up after 5 s, so that the second one still has its chance."""
+    resolver_slot_limit: int = 128
+    """Unanswered queries of one slot; further ones are dropped, which a stub resolver takes for loss."""
+    resolver_total_limit: int = 2048
+    """Unanswered queries of all slots; each holds one socket."""

@@ -1,0 +1,1 @@
+"""The node's sandbox network on the real kernel. Needs root."""

@@ -1,0 +1,1 @@
+"""The rules of the sandbox network, without a kernel."""
