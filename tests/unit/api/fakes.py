@@ -86,7 +86,8 @@ class FakeNodes:
         return address
 
     async def report(self, address: str) -> NodeReport:
-        return NodeReport(address, [sandbox for sandbox in self.running.values() if sandbox.node_id == address])
+        running = {sandbox_id: sandbox for sandbox_id, sandbox in self.running.items() if sandbox.node_id == address}
+        return NodeReport(address, {sandbox_id: sandbox.execution_id for sandbox_id, sandbox in running.items()}, running.__getitem__)
 
 
 class FakeRoutes:

@@ -29,7 +29,13 @@ def test_a_record_survives_the_round_trip() -> None:
     request = create_request(START, "e1", NOON)
     assert request.end_time.ToDatetime() - request.start_time.ToDatetime() == timedelta(seconds=300)
     started = Started(NOON + timedelta(microseconds=7), NOON + timedelta(seconds=300, microseconds=7))
-    running = RunningSandbox(config=request.sandbox, start_time=to_timestamp(started.started_at), end_time=to_timestamp(started.end_at))
+    running = RunningSandbox(
+        sandbox_id="i1",
+        execution_id="e1",
+        config=request.sandbox,
+        start_time=to_timestamp(started.started_at),
+        end_time=to_timestamp(started.end_at),
+    )
     assert read_running(running, "n1") == record(START, started, "n1", "e1")
 
 
@@ -37,7 +43,11 @@ def test_a_bare_sandbox_too() -> None:
     bare = SandboxStart("i1", TEAM.team_id, TEMPLATE, 15, 1, {}, {}, None, None, None, None, None)
     started = Started(NOON, NOON + timedelta(seconds=15))
     running = RunningSandbox(
-        config=create_request(bare, "e1", NOON).sandbox, start_time=to_timestamp(started.started_at), end_time=to_timestamp(started.end_at)
+        sandbox_id="i1",
+        execution_id="e1",
+        config=create_request(bare, "e1", NOON).sandbox,
+        start_time=to_timestamp(started.started_at),
+        end_time=to_timestamp(started.end_at),
     )
     assert read_running(running, "n1") == record(bare, started, "n1", "e1")
 

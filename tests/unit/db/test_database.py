@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Dialect
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as postgresql
+from sqlalchemy.dialects.sqlite.aiosqlite import dialect as sqlite
 
 from sandbank.db.columns import UtcDateTime
 from sandbank.db.database import normalise_url
@@ -24,9 +27,9 @@ def test_urls(url: str, expected: str) -> None:
     assert normalise_url(url) == expected
 
 
-@pytest.mark.parametrize("dialect", [sqlite.dialect(), postgresql.dialect()])
-def test_times_keep_their_moment(dialect: sqlite.dialect) -> None:
-    column = UtcDateTime()
+@pytest.mark.parametrize("make_dialect", [sqlite, postgresql])
+def test_times_keep_their_moment(make_dialect: Callable[[], Dialect]) -> None:
+    column, dialect = UtcDateTime(), make_dialect()
     at = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
     stored = column.process_bind_param(at, dialect)
     assert column.process_result_value(stored, dialect) == at

@@ -90,8 +90,8 @@ def read_running(running: RunningSandbox, node_id: str) -> Sandbox:
     config = running.config
     ingress = config.network.ingress
     return Sandbox(
-        sandbox_id=running.sandbox_id or config.sandbox_id,
-        execution_id=running.execution_id or config.execution_id,
+        sandbox_id=running.sandbox_id,
+        execution_id=running.execution_id,
         team_id=running.team_id or config.team_id,
         template_id=config.base_template_id or config.template_id,
         build_id=config.build_id,

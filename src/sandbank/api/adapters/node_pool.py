@@ -121,7 +121,9 @@ class NodePool:
         node.placed_vcpu -= placed_before
         node.healthy = info.service_status == ServiceInfoStatus.Healthy
         self._by_id[info.node_id] = node
-        return NodeReport(info.node_id, [read_running(running, info.node_id) for running in listed.sandboxes])
+        running = {sandbox.sandbox_id: sandbox for sandbox in listed.sandboxes}
+        executions = {sandbox_id: sandbox.execution_id for sandbox_id, sandbox in running.items()}
+        return NodeReport(info.node_id, executions, lambda sandbox_id: read_running(running[sandbox_id], info.node_id))
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,10 +14,11 @@ from sandbank.domain.states import SandboxState
 
 @dataclass(frozen=True, slots=True)
 class NodeReport:
-    """What a node says it runs."""
+    """What a node says it runs: executions by sandbox. `read` makes a record of one: of thousands listed few are read."""
 
     node_id: str
-    sandboxes: Sequence[Sandbox]
+    executions: Mapping[str, str]
+    read: Callable[[str], Sandbox]
 
 
 class Fleet(Protocol):
@@ -58,21 +59,20 @@ class NodeReconciler:
         previous = self._fleet.node_id(address)
         known = [] if previous is None else await self._residents.list_node(previous)
         report = await self._fleet.report(address)
-        listed = {sandbox.sandbox_id: sandbox for sandbox in report.sandboxes}
         for sandbox in known:
-            there = listed.get(sandbox.sandbox_id)
-            if sandbox.state is SandboxState.RUNNING and (there is None or there.execution_id != sandbox.execution_id):
+            if sandbox.state is SandboxState.RUNNING and report.executions.get(sandbox.sandbox_id) != sandbox.execution_id:
                 await self._forget(sandbox)
         seen_before = self._unknown.get(address, set())
         unknown: set[str] = set()
-        for sandbox in report.sandboxes:
-            if not await self._is_known(sandbox):
-                unknown.add(sandbox.execution_id)
-                await self._settle(sandbox, adopt=adopt_at_once or sandbox.execution_id in seen_before)
+        for sandbox_id in report.executions.keys() - {sandbox.sandbox_id for sandbox in known}:
+            if not await self._is_known(sandbox_id):
+                stranger = report.read(sandbox_id)
+                unknown.add(stranger.execution_id)
+                await self._settle(stranger, adopt=adopt_at_once or stranger.execution_id in seen_before)
         self._unknown[address] = unknown
 
-    async def _is_known(self, sandbox: Sandbox) -> bool:
-        return await self._residents.find(sandbox.sandbox_id) is not None or await self._reservations.is_reserved(sandbox.sandbox_id)
+    async def _is_known(self, sandbox_id: str) -> bool:
+        return await self._residents.find(sandbox_id) is not None or await self._reservations.is_reserved(sandbox_id)
 
     async def _forget(self, sandbox: Sandbox) -> None:
         if await self._residents.forget(sandbox.sandbox_id, sandbox.execution_id):
