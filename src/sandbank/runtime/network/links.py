@@ -16,7 +16,6 @@ from sandbank.runtime.network.slot import Slot
 
 T = TypeVar("T")
 INNER_NAME = "eth0"
-_ALWAYS_THERE = {("lo", "127.0.0.1", 8), ("lo", "::1", 128)}
 # A reply for this address only on this link, no answer for others' addresses, sources checked both here and in the firewall.
 _HOST_END = {"arp_ignore": "1", "arp_announce": "2", "rp_filter": "1", "proxy_arp": "0", "accept_redirects": "0", "send_redirects": "0"}
 # Every group may send echo requests, so that ping works without the right to make raw packets.
@@ -107,23 +106,26 @@ class Links:
     def _is_clean(self, slot: Slot) -> bool:
         try:
             forget_connections(slot.ip)
-            with network_of(slot.netns_fd), Routing() as inside:
+            with network_of(slot.netns_fd):
                 if _sockets_in_use():
                     destroy_tcp_sockets()
                     if _sockets_in_use():
                         return False
                 _write_sysctl("net/ipv4/route/flush", "1")
-                links = {link.name: link.up for link in inside.links()}
-                expected = _ALWAYS_THERE | {(INNER_NAME, slot.ip, slot.prefix_length)}
-                required = expected - {("lo", "::1", 128)}
-                return (
-                    links == {"lo": True, INNER_NAME: True}
-                    and required <= inside.addresses() <= expected
-                    and inside.default_gateways() == [slot.host_ip]
-                    and Path("/proc/sys", _PING_GROUPS[0]).read_text().split() == _PING_GROUPS[1].split()
-                )
+                # Only now: pyroute2 makes sockets of its own here.
+                return self._is_as_made(slot)
         except OSError:
             return False
+
+    def _is_as_made(self, slot: Slot) -> bool:
+        required = {("lo", "127.0.0.1", 8), (INNER_NAME, slot.ip, slot.prefix_length)}
+        with Routing() as inside:
+            return (
+                {link.name: link.up for link in inside.links()} == {"lo": True, INNER_NAME: True}
+                and required <= inside.addresses() <= required | {("lo", "::1", 128)}
+                and inside.default_gateways() == [slot.host_ip]
+                and Path("/proc/sys", _PING_GROUPS[0]).read_text().split() == _PING_GROUPS[1].split()
+            )
 
     def _remove(self, wanted: Callable[[str], bool]) -> list[str]:
         """Down to one deletion: links are moved to a group of their own, which the firewall drops, and that group is deleted."""
