@@ -290,6 +290,7 @@ class ClientConnection(asyncio.Protocol):
         self._state = _HEAD
         self.deadline = self._around.now + self._around.limits.idle_timeout_seconds
         if self._buffer:
+            self.deadline = self._around.loop.time() + self._around.limits.header_timeout_seconds
             self._schedule_next()
         elif self._eof:
             self._close()

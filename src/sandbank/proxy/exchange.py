@@ -197,6 +197,10 @@ class Exchange:
         except OSError:
             self._task = None
             self._client.refuse(resolver.unreachable(self._head, forward))
+        except Exception:
+            self._task = None
+            self._client.refuse(resolver.unreachable(self._head, forward))
+            raise  # our own fault: the group reports it, but the client must not wait for ever
         else:
             self._task = None
             self._bind(upstream, forward)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
+from sandbank.domain.errors import NotFoundError
 from sandbank.proxy.limits import ProxyLimits
-from sandbank.proxy.routes import RouteTable
+from sandbank.proxy.routes import LocalRoute, RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_answer, read_head
 
@@ -132,6 +134,34 @@ async def test_a_trickled_head_times_out_and_idle_connections_end(routes: RouteT
         assert await idler.reader.read() == b""
         assert (await read_answer(waiter.reader)).status == 204  # no limit on how long an answer takes
     await server.stop()
+
+
+async def test_a_head_that_was_begun_ahead_times_out_too(routes: RouteTable) -> None:
+    server = sandbox_proxy(routes, host="127.0.0.1", port=0, limits=ProxyLimits(header_timeout_seconds=0.3))
+    await server.start()
+    async with client(server.port) as trickler:
+        answer = await trickler.ask(get(80, sandbox_id="iunknown") + b"GET / HTT")
+        assert answer.status == 502
+        assert (await read_answer(trickler.reader)).status == 408
+    await server.stop()
+
+
+async def test_a_dial_that_fails_for_our_own_fault_is_still_answered(proxy: ProxyServer, routes: RouteTable) -> None:
+    def broken(port: int) -> socket.socket:
+        raise RuntimeError("no such thing")
+
+    routes.add(LocalRoute(SANDBOX, "execution-2", broken, None, None))
+    async with client(proxy.port) as browser:
+        assert (await browser.ask(get(80))).status == 502
+
+
+async def test_a_sandbox_that_its_driver_does_not_know_is_not_found(proxy: ProxyServer, routes: RouteTable) -> None:
+    def unknown(port: int) -> socket.socket:
+        raise NotFoundError("sandbox not found")
+
+    routes.add(LocalRoute(SANDBOX, "execution-2", unknown, None, None))
+    async with client(proxy.port) as browser:
+        assert b"was not found" in (await browser.ask(get(80))).body
 
 
 async def test_too_many_connections_are_turned_away(routes: RouteTable) -> None:
