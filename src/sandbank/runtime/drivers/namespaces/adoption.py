@@ -35,15 +35,26 @@ def sort_out(homes: Homes, groups: Groups) -> Found:
             found.alive.append(record)
     keep = {record.sandbox_id for record in found.alive}
     for name in sorted({*homes.names(), *groups.names()} - keep):
-        group = groups.group(name)
-        _end_all(group.pids)
-        try:
-            group.remove()
-        except OSError as error:
-            _log.warning("a cgroup of a former sandbox stays", sandbox_id=name, error=str(error))
-        homes.discard(name)
+        _remove(name, groups, homes)
         found.reclaimed.append(name)
     return found
+
+
+def end(record: Record, groups: Groups, homes: Homes) -> None:
+    """End a sandbox that runs but cannot be adopted, and remove what is left of it. Blocks."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(record.pid, signal.SIGKILL)
+    _remove(record.sandbox_id, groups, homes)
+
+
+def _remove(name: str, groups: Groups, homes: Homes) -> None:
+    group = groups.group(name)
+    _end_all(group.pids)
+    try:
+        group.remove()
+    except OSError as error:
+        _log.warning("a cgroup of a former sandbox stays", sandbox_id=name, error=str(error))
+    homes.discard(name)
 
 
 def _lives(record: Record) -> bool:

@@ -29,7 +29,8 @@ from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux import seccomp
 from sandbank.runtime.network.dial import dial
-from sandbank.runtime.network.pool import NetworkSettings, SlotPool
+from sandbank.runtime.network.pool import SlotPool
+from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 
 _log = structlog.get_logger(__name__)
@@ -75,12 +76,16 @@ class NamespaceDriver:
         self._zygote = ZygoteClient(bundle)
         await self._zygote.start()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
-        self._pool = SlotPool(self._layout, self._zygote.make_namespaces, NetworkSettings(free_slots=self._settings.free_slots))
-        await self._pool.start({record.slot: record.pid for record in found.alive})
+        self._pool = SlotPool(self._layout, self._zygote.make_namespaces, NetworkSettings(free_target=self._settings.free_slots))
+        report = await self._pool.start({record.slot: record.pid for record in found.alive})
         for record in found.alive:
-            self._adopt(record)
+            try:
+                self._adopt(record, self._pool.adopted(record.slot))
+            except NotFoundError:  # its network is gone, so nothing will ever reach it
+                adoption.end(record, self._groups, self._homes)
+                found.reclaimed.append(record.sandbox_id)
         self._tasks.start("empty trash", asyncio.to_thread(self._homes.empty_trash))
-        return StartReport(tuple(record.sandbox_id for record in found.alive), tuple(found.reclaimed), tuple(self._pool.warnings))
+        return StartReport(tuple(self._running), tuple(found.reclaimed), report.warnings)
 
     async def create(self, spec: SandboxSpec) -> None:
         """Slot, home, cgroup, fork, probe; all of it or nothing."""
@@ -203,9 +208,13 @@ class NamespaceDriver:
         for running in self._running.values():
             loop.remove_reader(running.pidfd)
             os.close(running.pidfd)
+        empty = not self._running
         self._running.clear()
         await self._tasks.close()
-        await self._pool.close()
+        await self._pool.close(remove=empty)
+        if empty:
+            with contextlib.suppress(OSError):
+                self._groups.remove_parent()
         await self._zygote.close()
 
     def _find(self, sandbox_id: str) -> _Running:
@@ -214,8 +223,7 @@ class NamespaceDriver:
         except KeyError:
             raise NotFoundError(f"sandbox '{sandbox_id}' not found") from None
 
-    def _adopt(self, record: Record) -> None:
-        slot = self._pool.adopted(record.slot)
+    def _adopt(self, record: Record, slot: Slot) -> None:
         pidfd = os.pidfd_open(record.pid)
         group = self._groups.group(record.sandbox_id)
         teardown = TeardownStack(f"sandbox {record.sandbox_id}")
