@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from sandbank.rpc import environment  # noqa: F401  # before the library is loaded
+
+# isort: split
 import grpc
 import grpc.aio
 from google.protobuf.message import Message

@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from sandbank.rpc import environment  # noqa: F401  # before the library is loaded
+
+# isort: split
 import grpc
 import grpc.aio
 from google.protobuf.message import Message

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sandbank.rpc import environment  # noqa: F401  # before the library is loaded
+
+# isort: split
 import grpc
 import grpc.aio
 
