@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,6 +86,8 @@ def main() -> None:
     """Entry point: a domain error is one line and exit code 1, Ctrl-C is exit code 130."""
     from sandbank.cli.console import complain
 
+    # The node forks helpers (nft, the zygote) that exec at once: gRPC's fork handlers would only delay each and say so on stderr.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     try:
         app()
     except SandbankError as error:
