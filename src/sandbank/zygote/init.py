@@ -8,22 +8,24 @@ import socket
 import time
 
 from sandbank.envd import agent
+from sandbank.runtime.linux.title import set_title
 
 # An agent that dies at once, again and again, shall not spin.
 _RESTART_PAUSE_SECONDS = 0.2
 
 
-def run(listener: socket.socket, agent_fields: dict[str, object], report_fd: int) -> None:
+def run(listener: socket.socket, agent_fields: dict[str, object], report_fd: int, title_area: tuple[int, int]) -> None:
     """Never returns. `report_fd` gets `ready` from the first agent that is, and is closed with it.
 
     The listener stays here as well: connections made while the agent starts again wait in its queue instead of being refused.
     """
+    set_title("init", title_area)
     config = agent.AgentConfig(**agent_fields)  # type: ignore[arg-type]  # as the driver encoded it
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # from inside, nobody ends a sandbox by accident
     while True:
-        pid = _start_agent(listener, config, report_fd)
+        pid = _start_agent(listener, config, report_fd, title_area)
         if report_fd >= 0:
             os.close(report_fd)
             report_fd = -1
@@ -31,7 +33,7 @@ def run(listener: socket.socket, agent_fields: dict[str, object], report_fd: int
         time.sleep(_RESTART_PAUSE_SECONDS)
 
 
-def _start_agent(listener: socket.socket, config: agent.AgentConfig, report_fd: int) -> int:
+def _start_agent(listener: socket.socket, config: agent.AgentConfig, report_fd: int, title_area: tuple[int, int]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -39,6 +41,7 @@ def _start_agent(listener: socket.socket, config: agent.AgentConfig, report_fd: 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
+        set_title("envd", title_area)
 
         def ready() -> None:
             if report_fd >= 0:

@@ -8,7 +8,7 @@ import resource
 import socket
 
 from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
-from sandbank.runtime.linux import libc, mounts, privileges, seccomp
+from sandbank.runtime.linux import libc, mounts, privileges, seccomp, title
 from sandbank.runtime.rootfs import root, stage
 from sandbank.zygote import init
 
@@ -86,7 +86,7 @@ def _become_init(request: SpawnRequest, report_fd: int) -> None:
     except OSError as error:
         _report(report_fd, f"error {step}: {error}")
         os._exit(1)
-    init.run(listener, request.agent, report_fd)
+    init.run(listener, request.agent, report_fd, title.argument_area())
 
 
 def _set_limits() -> None:

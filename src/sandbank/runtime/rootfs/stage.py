@@ -22,8 +22,8 @@ _DEVICE_LINKS = {
     "stdout": "/proc/self/fd/1",
     "stderr": "/proc/self/fd/2",
 }
-# What sysfs says of the machine rather than of the sandbox: firmware tables, serial numbers, disks, modules, kernel internals.
-_HIDDEN_SYSTEM = ("firmware", "kernel", "module", "power", "block", "dev", "class/block", "class/dmi", "devices/virtual/dmi", "hypervisor")
+# What sysfs says of the machine rather than of the sandbox: firmware tables, serial numbers, disks, kernel internals.
+_HIDDEN_SYSTEM = ("firmware", "kernel", "block", "dev", "devices/virtual/dmi", "hypervisor")
 
 
 def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgroups: Mapping[str, str]) -> None:

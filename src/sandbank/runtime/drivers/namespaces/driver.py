@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import socket
@@ -56,10 +57,12 @@ class NamespaceDriver:
         self._homes = Homes(layout.data_dir / "sandboxes")
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
         self._running: dict[str, _Running] = {}
+        self._ending: dict[str, _Running] = {}
         self._starting: set[str] = set()
         self._on_exit: Callable[[SandboxExit], None] = lambda _exit: None
         self._tasks = TaskGroup("driver", lambda name, error: _log.error("background task failed", task=name, error=repr(error)))
         self._spawns = asyncio.Semaphore(self._settings.concurrent_spawns)
+        self._opened = TeardownStack("driver")
         self._zygote: ZygoteClient
         self._pool: SlotPool
 
@@ -74,9 +77,11 @@ class NamespaceDriver:
         bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
         bundle = await asyncio.to_thread(assemble.find_or_assemble, bundles)
         self._zygote = ZygoteClient(bundle)
+        self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, NetworkSettings(free_target=self._settings.free_slots))
+        self._opened.push("network", lambda: self._pool.close(remove=not self._running))
         report = await self._pool.start({record.slot: record.pid for record in found.alive})
         for record in found.alive:
             try:
@@ -89,7 +94,7 @@ class NamespaceDriver:
 
     async def create(self, spec: SandboxSpec) -> None:
         """Slot, home, cgroup, fork, probe; all of it or nothing."""
-        if spec.sandbox_id in self._running or spec.sandbox_id in self._starting:
+        if spec.sandbox_id in self._running or spec.sandbox_id in self._starting or spec.sandbox_id in self._ending:
             raise ConflictError(f"sandbox '{spec.sandbox_id}' exists on this node")
         self._starting.add(spec.sandbox_id)
         teardown = TeardownStack(f"sandbox {spec.sandbox_id}")
@@ -175,13 +180,19 @@ class NamespaceDriver:
 
     async def kill(self, sandbox_id: str) -> None:
         """Unreachable at once; returns when it is gone but for its files."""
-        running = self._running.pop(sandbox_id, None)
+        running = self._running.pop(sandbox_id, None) or self._ending.get(sandbox_id)
         if running is not None:
             await finish(self._dismantle(running))
 
     def dial(self, sandbox_id: str, port: int) -> socket.socket:
-        """Into the sandbox's own loopback."""
-        return dial(self._find(sandbox_id).slot.netns_fd, "127.0.0.1", port)
+        """Into the sandbox's loopback, version 4 or 6, or else to its own address; inside one machine a refusal is known at once."""
+        slot = self._find(sandbox_id).slot
+        for address in ("127.0.0.1", "::1"):
+            connection = dial(slot.netns_fd, address, port)
+            if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != errno.ECONNREFUSED:
+                return connection
+            connection.close()
+        return dial(slot.netns_fd, slot.ip, port)
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
         """From its cgroup, and from its files."""
@@ -204,18 +215,19 @@ class NamespaceDriver:
 
     async def close(self) -> None:
         """Sandboxes stay; their links, rules and records with them."""
+        await self._tasks.close()
+        try:
+            await self._opened.close()
+        except TeardownError as error:
+            _log.error("the node was not left as it should be", error=str(error))
         loop = asyncio.get_running_loop()
         for running in self._running.values():
             loop.remove_reader(running.pidfd)
             os.close(running.pidfd)
-        empty = not self._running
-        self._running.clear()
-        await self._tasks.close()
-        await self._pool.close(remove=empty)
-        if empty:
-            with contextlib.suppress(OSError):
+        if not self._running:
+            with contextlib.suppress(OSError):  # groups of sandboxes that could not be removed; the next start sees to them
                 self._groups.remove_parent()
-        await self._zygote.close()
+        self._running.clear()
 
     def _find(self, sandbox_id: str) -> _Running:
         try:
@@ -248,8 +260,13 @@ class NamespaceDriver:
         self._on_exit(SandboxExit(record.sandbox_id, record.execution_id, "its first process ended", datetime.now(UTC)))
 
     async def _dismantle(self, running: _Running) -> None:
+        sandbox_id = running.record.sandbox_id
         asyncio.get_running_loop().remove_reader(running.pidfd)
-        await self._abandon(running.record.sandbox_id, running.teardown)
+        self._ending[sandbox_id] = running
+        try:
+            await self._abandon(sandbox_id, running.teardown)
+        finally:
+            self._ending.pop(sandbox_id, None)
 
     async def _abandon(self, sandbox_id: str, teardown: TeardownStack) -> None:
         try:

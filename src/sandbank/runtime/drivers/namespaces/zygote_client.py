@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from sandbank.aiokit.tasks import TaskGroup
+from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.domain.errors import InternalError, UnavailableError
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.drivers.namespaces import process
@@ -153,6 +153,7 @@ class ZygoteClient:
                 control.close()
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()
+                await finish(_ended(child))
             process.reap_orphans(COMMAND_NAME)
             await asyncio.sleep(max(0.0, _SHORTEST_LIFE_SECONDS - (time.monotonic() - began)))
 
@@ -169,6 +170,10 @@ class ZygoteClient:
                 start_new_session=True,
             )
         return child, mine
+
+
+async def _ended(child: Process) -> None:
+    await child.wait()
 
 
 async def _readable(source: int | socket.socket) -> None:
