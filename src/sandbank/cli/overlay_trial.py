@@ -36,11 +36,12 @@ def main(directory: Path) -> None:
         for name in ("lower", "data/upper", "data/work", "merged"):
             (root / name).mkdir(parents=True)
         (root / "lower/greeting").write_text("hello")
+        os.chdir(root)  # relative paths from here on: inside, nobody may pass through a directory that only root may
         from_child, to_parent = os.pipe()
         from_parent, to_child = os.pipe()
         child = os.fork()
         if child == 0:
-            os._exit(_inside(root, to_parent, from_parent))
+            os._exit(_inside(to_parent, from_parent))
         os.close(to_parent)
         try:
             os.read(from_child, 1)  # it has its user namespace
@@ -61,7 +62,7 @@ def main(directory: Path) -> None:
             raise OSError("files written through the idmapped overlay have the wrong owner")
 
 
-def _inside(root: Path, to_parent: int, from_parent: int) -> int:
+def _inside(to_parent: int, from_parent: int) -> int:
     try:
         unshare(CLONE_NEWUSER)
         os.write(to_parent, b"1")
@@ -70,9 +71,9 @@ def _inside(root: Path, to_parent: int, from_parent: int) -> int:
         os.setgid(0)
         os.setuid(0)
         unshare(CLONE_NEWNS)
-        options = f"userxattr,lowerdir={root}/lower,upperdir={root}/data/upper,workdir={root}/data/work"
-        mount("overlay", str(root / "merged"), "overlay", 0, options)
-        (root / "merged/greeting").write_text("hello, copied up")
+        options = "userxattr,lowerdir=lower,upperdir=data/upper,workdir=data/work"
+        mount("overlay", "merged", "overlay", 0, options)
+        Path("merged/greeting").write_text("hello, copied up")
     except OSError as error:
         sys.stderr.write(f"{error}\n")
         return 1
