@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,18 @@ from sandbank.runtime.linux.libc import CLONE_NEWNET, CLONE_NEWUSER, setns, unsh
 from sandbank.runtime.linux.netlink import Routing
 
 T = TypeVar("T")
+
+
+def apart(work: Callable[[], T]) -> T:
+    """Run netlink work in a thread: pyroute2 has a loop of its own, which must not meet the test's."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(work).result()
+
+
+def keep_only(channel: socket.socket) -> None:
+    """In a forked child: let go of the parent's sockets, which would otherwise stay open as long as the child."""
+    os.closerange(3, channel.fileno())
+    os.closerange(channel.fileno() + 1, 4096)
 
 
 class Holder:
@@ -23,7 +36,7 @@ class Holder:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                ours.close()
+                keep_only(theirs)
                 unshare(CLONE_NEWUSER)
                 theirs.send(b"u")
                 theirs.recv(1)
@@ -95,7 +108,7 @@ class Neighbour:
         self._pid = os.fork()
         if self._pid == 0:
             try:
-                pid_channel.close()
+                keep_only(child)
                 unshare(CLONE_NEWNET)
                 child.send(b"n")
                 child.recv(1)
@@ -105,11 +118,15 @@ class Neighbour:
         self._channel = pid_channel
         assert pid_channel.recv(1) == b"n"
         self.netns_fd = os.open(f"/proc/{self._pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        with Routing() as routing:
-            routing.add_veth(link, 0, "out0", self.netns_fd)
-            index = routing.index_of(link)
-            routing.add_address(index, node_ip, 24)
-            routing.set_up(index)
+
+        def connect() -> None:
+            with Routing() as routing:
+                routing.add_veth(link, 0, "out0", self.netns_fd)
+                index = routing.index_of(link)
+                routing.add_address(index, node_ip, 24)
+                routing.set_up(index)
+
+        apart(connect)
 
         def prepare() -> None:
             with Routing() as routing:
@@ -131,8 +148,11 @@ class Neighbour:
         inside(self.netns_fd, prepare)
 
     def end(self) -> None:
-        with Routing() as routing:
-            routing.delete(routing.index_of(self.link))
+        def disconnect() -> None:
+            with Routing() as routing:
+                routing.delete(routing.index_of(self.link))
+
+        apart(disconnect)
         os.close(self.netns_fd)
         self._channel.close()
         os.waitpid(self._pid, 0)

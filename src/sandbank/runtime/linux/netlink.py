@@ -137,7 +137,9 @@ class Routing:
         """(interface, address, prefix length) of every address, both families."""
         with _os_errors():
             names = {link.index: link.name for link in self.links()}
-            return {(names[m["index"]], m.get_attr("IFA_ADDRESS"), m["prefixlen"]) for m in self._route.get_addr()}
+            found = [(names.get(m["index"]), m.get_attr("IFA_ADDRESS"), m["prefixlen"]) for m in self._route.get_addr()]
+            # An interface may come or go between the two listings.
+            return {(name, address, length) for name, address, length in found if name is not None}
 
     def default_gateways(self) -> list[str | None]:
         """The gateway of each IPv4 default route; None for one without."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,18 +18,24 @@ class NftError(Exception):
 
 
 async def _run(arguments: Sequence[str], text: str | None) -> tuple[int, str, str]:
+    # nft opens /dev/stdin by name when it reads JSON, which works for a file and not for the socket that asyncio would make.
+    given = os.memfd_create("nft")
+    os.write(given, (text or "").encode())
+    os.lseek(given, 0, os.SEEK_SET)
     try:
         process = await asyncio.create_subprocess_exec(
             "nft",
             *arguments,
-            stdin=asyncio.subprocess.PIPE if text is not None else asyncio.subprocess.DEVNULL,
+            stdin=given,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
     except FileNotFoundError as error:
         raise UnavailableError("nft is not installed (package nftables)") from error
+    finally:
+        os.close(given)
     try:
-        out, complaint = await process.communicate(text.encode() if text is not None else None)
+        out, complaint = await process.communicate()
     except BaseException:
         if process.returncode is None:
             process.kill()

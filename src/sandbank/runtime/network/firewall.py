@@ -61,7 +61,13 @@ class Firewall:
             self._offline.add(slot.index)
         # `add` before `delete`: then a deletion succeeds whatever an earlier failure left.
         changes = ("add",) if not allowed else ("add", "delete")
-        await self._apply([rules.element(change, self._plan.table, "offline", slot.link_name) for change in changes])
+        try:
+            await self._apply([rules.element(change, self._plan.table, "offline", slot.link_name) for change in changes])
+        except NftError:
+            if not allowed:
+                # Not cut off after all: the next attempt must not take it for done.
+                self._offline.discard(slot.index)
+            raise
         if allowed:
             self._offline.discard(slot.index)
 

@@ -35,6 +35,7 @@ class Resolver:
         self._outstanding: Counter[str] = Counter()
         self._tasks = TaskGroup("resolver", lambda name, error: _log.error("resolver task failed", task=name, error=repr(error)))
         self._datagrams: asyncio.DatagramTransport | None = None
+        self._datagrams_closed = asyncio.Event()
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
@@ -42,7 +43,9 @@ class Resolver:
         loop = asyncio.get_running_loop()
         port = self._settings.resolver_port
         try:
-            self._datagrams, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(self._address, port))
+            self._datagrams, _ = await loop.create_datagram_endpoint(
+                lambda: _Datagrams(self, self._datagrams_closed), local_addr=(self._address, port)
+            )
             self._server = await asyncio.start_server(self._connected, self._address, port, limit=1 << 17)
         except OSError as error:
             await self.close()
@@ -52,6 +55,8 @@ class Resolver:
         """Stop answering; queries under way are dropped."""
         if self._datagrams is not None:
             self._datagrams.close()
+            # The port is free only after the transport's last callback; the next service binds it again.
+            await self._datagrams_closed.wait()
         if self._server is not None:
             self._server.close()
         await self._tasks.close()
@@ -123,8 +128,9 @@ class Resolver:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, resolver: Resolver) -> None:
+    def __init__(self, resolver: Resolver, closed: asyncio.Event) -> None:
         self._resolver = resolver
+        self._closed = closed
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -134,3 +140,7 @@ class _Datagrams(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None:
             self._resolver.received(self._transport, data, addr)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._closed.set()
