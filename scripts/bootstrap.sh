@@ -14,7 +14,7 @@ say() { printf '%7s s  %s\n' "$SECONDS" "$*" >&2; }
 
 find_python() {
     local candidate
-    for candidate in "${PYTHON:-}" /usr/bin/python3 python3 python3.13 python3.12 python3.11; do
+    for candidate in "${PYTHON:-}" python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
         if [ -n "$candidate" ] && "$candidate" -c "import sys; sys.exit(sys.version_info < ($oldest))" 2>/dev/null; then
             command -v "$candidate"
             return
