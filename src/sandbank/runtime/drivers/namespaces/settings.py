@@ -11,5 +11,5 @@ class NamespaceSettings:
 
     spawn_seconds: float = 10.0  # from the request to a ready agent; a create takes milliseconds unless the machine is overrun
     kill_seconds: float = 10.0  # until a killed sandbox's processes are gone; more means a process the kernel cannot end
-    free_slots: int = 32  # prepared ahead, so that a burst of creates need not wait for links
+    free_slots: int = 64  # prepared ahead, so that a burst of creates need not wait for links; 100 KiB of kernel memory each
     concurrent_spawns: int = 8  # sandboxes being forked at once; more only take turns on the same cores
