@@ -109,6 +109,7 @@ def _start_detached(installation: Installation, build: Build) -> Credentials:
         code, tail = process.wait(), last_lines(settings.log_file)
         raise InternalError(f"the services ended while starting (exit code {code}); {settings.log_file} ends with:\n{tail}")
     if handover.credentials is None:
+        process.wait()  # it lets go of the installation only when it has ended
         raise InternalError(f"{handover.error} (log: {settings.log_file})")
     return handover.credentials
 
