@@ -51,6 +51,8 @@ def environment(bundle: Path) -> dict[str, str]:
     """The whole environment of such a program: nothing of the node's is inherited, it would end up in every sandbox."""
     return {
         "PYTHONHOME": str(bundle),
+        # Distributions patch their Python to look for packages elsewhere.
+        "PYTHONPATH": str(bundle / "lib" / _VERSION / "site-packages"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
         # A sandbox must have no ring of its own that a checkpoint cannot save.

@@ -216,6 +216,7 @@ class NamespaceDriver:
     async def close(self) -> None:
         """Sandboxes stay; their links, rules and records with them."""
         await self._tasks.close()
+        await asyncio.to_thread(self._homes.empty_trash)
         try:
             await self._opened.close()
         except TeardownError as error:
