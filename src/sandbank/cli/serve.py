@@ -14,7 +14,7 @@ from sandbank.cli.accounts import prepare_accounts
 from sandbank.cli.credentials import Credentials
 from sandbank.cli.embedded import build_services
 from sandbank.cli.installation import Installation, RunningService
-from sandbank.servicekit import logs
+from sandbank.servicekit import footing, logs
 from sandbank.servicekit.supervisor import Supervisor
 
 OnReady = Callable[[Credentials], None]
@@ -27,6 +27,7 @@ def serve(installation: Installation, build: Build, on_ready: OnReady) -> None:
     """
     settings = installation.settings
     logs.configure(settings.log_level, settings.log_json)
+    footing.allow_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(installation, build, on_ready))
     if installation.take_end_request():
@@ -39,6 +40,7 @@ async def _serve(installation: Installation, build: Build, on_ready: OnReady) ->
 
     def ready() -> None:
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        footing.settle_memory()
         installation.note(RunningService(os.getpid(), started_at, settings.api_url, settings.sandbox_url))
         on_ready(credentials)
 
