@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from e2b import InvalidArgumentException, Sandbox, SandboxInfo, SandboxQuery, SandboxState
+from e2b import Sandbox, SandboxException, SandboxInfo, SandboxQuery, SandboxState
 
 from tests.product.instance import SEEDED_API_KEY, Instance
 
@@ -92,7 +92,7 @@ def test_states_template_and_start(family: list[Sandbox]) -> None:
 
 
 def test_bad_token_and_bad_filter_are_refused(family: list[Sandbox], server: Instance) -> None:
-    with pytest.raises(InvalidArgumentException, match="Invalid next token"):
+    with pytest.raises(SandboxException, match="400: Invalid next token"):
         Sandbox.list(next_token="nonsense").next_items()
     with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": SEEDED_API_KEY}) as client:
         answer = client.get("/v2/sandboxes", params={"metadata": "no-equals-sign"})

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from e2b import (
     AuthenticationException,
-    InvalidArgumentException,
     NotFoundException,
     Sandbox,
     SandboxException,
@@ -29,7 +28,7 @@ NOBODY = "i" + "0" * 19
 def test_create_with_environment_and_metadata(make_sandbox: SandboxMaker) -> None:
     before = datetime.now(UTC)
     sandbox = make_sandbox(timeout=120, envs={"GREETING": "hello"}, metadata={"kind": "test", "spaced key": "ü & = +%"})
-    assert re.fullmatch("i[a-z0-9]{19}", sandbox.sandbox_id)
+    assert re.fullmatch("i[a-z0-9]{19,20}", sandbox.sandbox_id)
     assert sandbox.commands.run("echo $GREETING").stdout == "hello\n"
     info = sandbox.get_info()
     assert (info.sandbox_id, info.name, info.state) == (sandbox.sandbox_id, "base", SandboxState.RUNNING)
@@ -168,7 +167,7 @@ def test_use_after_kill(make_sandbox: SandboxMaker) -> None:
 
 def test_missing_sandbox(server: Instance) -> None:
     assert Sandbox.kill(NOBODY) is False
-    with pytest.raises(NotFoundException, match="doesn't exist or you don't have access to it"):
+    with pytest.raises(NotFoundException, match="not found"):
         Sandbox.connect(NOBODY)
     with pytest.raises(NotFoundException, match="doesn't exist or you don't have access to it"):
         Sandbox.get_info(NOBODY)
@@ -187,9 +186,9 @@ def test_wrong_key(server: Instance) -> None:
 
 
 def test_timeouts_out_of_range(server: Instance) -> None:
-    with pytest.raises(InvalidArgumentException, match="Timeout must be greater than 0"):
+    with pytest.raises(SandboxException, match="400: Timeout must be greater than 0"):
         Sandbox.create(timeout=0)
-    with pytest.raises(InvalidArgumentException, match="Timeout cannot be greater than"):
+    with pytest.raises(SandboxException, match="400: Timeout cannot be greater than"):
         Sandbox.create(timeout=1000 * 3600)
 
 
