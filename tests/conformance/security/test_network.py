@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from e2b import Sandbox
@@ -14,10 +15,54 @@ from e2b import Sandbox
 from tests.conformance.security.conftest import attempt
 from tests.product.instance import Instance
 
-REACH = """
-import socket, sys
-from concurrent.futures import ThreadPoolExecutor
-kind, port, addresses = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+REACH = (Path(__file__).parents[1] / "guest" / "reach.py").read_text()
+
+
+def node_addresses() -> list[str]:
+    """Every IPv4 address of the node's interfaces except loopback."""
+    listed = json.loads(subprocess.run(["ip", "-j", "-4", "addr"], capture_output=True, text=True, check=True).stdout)
+    found = [info["local"] for link in listed for info in link["addr_info"]]
+    return [address for address in found if not address.startswith("127.")]
+
+
+@pytest.fixture(scope="module")
+def listeners() -> Iterator[tuple[int, int]]:
+    """A TCP and a UDP echo on every address of the node, as services there would be."""
+    tcp = socket.create_server(("0.0.0.0", 0), backlog=64)
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    udp.bind(("0.0.0.0", 0))
+    stopping = threading.Event()
+
+    def accept() -> None:
+        while not stopping.is_set():
+            try:
+                tcp.accept()[0].close()
+            except OSError:
+                return
+
+    def echo() -> None:
+        while not stopping.is_set():
+            try:
+                data, peer = udp.recvfrom(100)
+                udp.sendto(data, peer)
+            except OSError:
+                return
+
+    threads = [threading.Thread(target=accept), threading.Thread(target=echo)]
+    for thread in threads:
+        thread.start()
+    yield tcp.getsockname()[1], udp.getsockname()[1]
+    stopping.set()
+    with socket.create_connection(tcp.getsockname()):
+        pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+        last.sendto(b"", ("127.0.0.1", udp.getsockname()[1]))
+    for thread in threads:
+        thread.join()
+    tcp.close()
+    udp.close()
+
+
 def reached(sandbox: Sandbox, kind: str, port: int, addresses: list[str]) -> list[str]:
     """To which of the addresses a connection from inside succeeds (TCP) or where a datagram is answered (UDP)."""
     sandbox.files.write("/tmp/reach.py", REACH)
@@ -28,7 +73,7 @@ def reached(sandbox: Sandbox, kind: str, port: int, addresses: list[str]) -> lis
 
 def gateway_of(sandbox: Sandbox) -> str:
     """The next hop of the default route inside: the node's end of the link."""
-    found = attempt(sandbox, "ip route | sed -n 's/^default via \\([0-9.]*\\).*/\\1/p'").output.strip()
+    found = attempt(sandbox, "ip route show default | awk '{print $3}'").output.strip()
     assert found
     return found
 
