@@ -1,0 +1,68 @@
+"""A node of its own for these tests, and a look at what it leaves on the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from sandbank.domain.identifiers import new_sandbox_id
+from sandbank.runtime.driver import AgentInit, Limits, NodeLayout, SandboxSpec
+from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
+from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
+
+DATA_DIR = Path("/tmp/rt-data")  # a fixed place: the agent bundle in it is assembled once and not for every run
+ROOTFS = Path("/tmp/rt-root")
+LAYOUT = NodeLayout(DATA_DIR, DATA_DIR / "run", "rt", "10.212.0.0/16", 200_000_000, 256)
+FREE_SLOTS = 4
+
+
+def make_driver() -> NamespaceDriver:
+    """One with few slots ahead; not started."""
+    return NamespaceDriver(LAYOUT, NamespaceSettings(free_slots=FREE_SLOTS))
+
+
+def new_spec(*, memory_mib: int = 256, pids: int = 256) -> SandboxSpec:
+    """A sandbox of the test root file system."""
+    limits = Limits(vcpu=1, memory_mib=memory_mib, disk_mib=512, pids=pids)
+    name = new_sandbox_id()
+    return SandboxSpec(name, "base", f"run-{name}", (ROOTFS,), limits, AgentInit(access_token=None, env_vars={}))
+
+
+def bootstrap_rootfs() -> None:
+    """Make the root file system unless it is there; takes half a minute."""
+    assert os.geteuid() == 0, "sandboxes need root"
+    if (ROOTFS / "etc/sudoers.d/user").exists():
+        return
+    packages = "--include=sudo,procps,iproute2,python3-minimal"
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", str(ROOTFS)], check=True)
+    subprocess.run(["chroot", str(ROOTFS), "useradd", "-m", "-s", "/bin/bash", "user"], check=True)
+    (ROOTFS / "etc/sudoers.d/user").write_text("user ALL=(ALL) NOPASSWD:ALL\n")
+    (ROOTFS / "etc/sudoers.d/user").chmod(0o440)
+
+
+def sandbox_processes() -> list[int]:
+    """Processes of the node's uid ranges, by their user namespace: a sandbox's own, whatever they call themselves."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path(f"/proc/{name}/uid_map").read_text(encoding="ascii").split()
+        except OSError:
+            continue
+        if fields and LAYOUT.uid_base <= int(fields[1]) < LAYOUT.uid_base + 65536 * LAYOUT.max_slots:
+            found.append(int(name))
+    return found
+
+
+def remains() -> dict[str, list[str]]:
+    """Everything that sandboxes of this node have left: processes, cgroups, homes and mounts."""
+    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/sandbank-{LAYOUT.instance}/*/")]
+    mounts = [
+        line for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines() if str(DATA_DIR / "sandboxes/") in line
+    ]
+    return {
+        "processes": [str(pid) for pid in sandbox_processes()],
+        "cgroups": groups,
+        "homes": [path.name for path in (DATA_DIR / "sandboxes").iterdir()],
+        "mounts": mounts,
+    }
