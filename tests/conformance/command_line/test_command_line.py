@@ -83,7 +83,8 @@ def test_nothing_listens_beyond_loopback(server: Instance) -> None:
     listening = [row[1].split(":") for row in rows if row[3] == "0A"]
     found = {int(port, 16): address for address, port in listening if int(port, 16) in wanted}
     assert found.keys() == wanted
-    assert set(found.values()) <= {"0100007F", "0" * 24 + "01000000"}
+    loopback = {"0100007F", "0" * 24 + "01000000", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, ::1, ::ffff:127.0.0.1
+    assert set(found.values()) <= loopback
 
 
 def test_seeded_credentials_work_here(server: Instance) -> None:

@@ -60,7 +60,7 @@ def test_memory_bomb_dies_alone(victim: Sandbox, neighbour: Sandbox) -> None:
 def test_memory_bomb_in_files_dies_alone(victim: Sandbox, neighbour: Sandbox) -> None:
     with undisturbed(neighbour):
         attempt(victim, "head -c 20G /dev/zero > /dev/shm/bomb", timeout=120)
-    assert attempt(victim, "rm -f /dev/shm/bomb; echo survived", user="user").output.endswith("survived\n")
+    assert attempt(victim, "rm -f /dev/shm/bomb; echo survived").output == "survived\n"
 
 
 def test_fork_bomb_dies_alone(victim: Sandbox, neighbour: Sandbox) -> None:
@@ -104,10 +104,10 @@ def test_processes_are_limited(victim: Sandbox) -> None:
 
 def test_processor_quota_holds(victim: Sandbox) -> None:
     cpus = victim.get_info().cpu_count
-    burn = f"for i in $(seq {cpus * 2 + 2}); do timeout 3 sh -c 'while :; do :; done' & done; wait; times | tail -1"
-    output = attempt(victim, f'bash -c "{burn}"', user="user").output.split()
-    seconds = sum(int(part.split("m")[0]) * 60 + float(part.split("m")[1].rstrip("s")) for part in output[-2:])
-    assert seconds <= cpus * 3 * 1.25 + 0.5, f"{seconds} s of processor time in 3 s with {cpus} processors"
+    burn = f"for i in $(seq {cpus * 2 + 2}); do timeout 3 sh -c 'while :; do :; done' & done; wait; times | tail -n 1"
+    spent = attempt(victim, burn, user="user").output.split()
+    seconds = sum(int(minutes) * 60 + float(rest.rstrip("s")) for minutes, _, rest in (part.partition("m") for part in spent))
+    assert 0 < seconds <= cpus * 3 * 1.25 + 0.5, f"{seconds} s of processor time in 3 s with {cpus} processors"
 
 
 def test_disk_is_limited(victim: Sandbox, neighbour: Sandbox, server: Instance) -> None:
