@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from e2b import CommandExitException, Sandbox, SandboxInfo, SandboxNotFoundException, SandboxQuery, SandboxState
+from e2b import CommandExitException, Sandbox, SandboxException, SandboxInfo, SandboxNotFoundException, SandboxQuery, SandboxState
 
 from tests.product.instance import Instance, wait_until
 from tests.product.inventory import sandbox_pids
-from tests.product.processes import is_alive, kill_hard, service_pid, zygote_pid
+from tests.product.processes import command_of, is_alive, kill_hard, service_pid, zygote_pid
 from tests.product.serving import assert_nothing_left
 
 TICK = """
@@ -63,6 +63,14 @@ def assert_never_stopped(sandbox: Sandbox, pid: int) -> None:
     now = float(sandbox.commands.run("python3 -c 'import time; print(time.monotonic())'").stdout)
     gaps = [later - earlier for earlier, later in zip(ticks, [*ticks[1:], now], strict=True)]
     assert max(gaps) < LONGEST_PAUSE_SECONDS, f"stopped for {max(gaps):.2f} s"
+
+
+def assert_no_sandbox_process(server: Instance) -> None:
+    """No process remains under any uid of the sandboxes; names those that do."""
+    try:
+        wait_until(lambda: sandbox_pids(server) == [], "no process of a sandbox remains")
+    except AssertionError:
+        raise AssertionError(f"left: {[(pid, command_of(pid)) for pid in sandbox_pids(server)]}") from None
 
 
 def crash_and_restart(server: Instance) -> None:
@@ -164,7 +172,7 @@ def test_crash_amid_creates_leaves_no_orphan(server: Instance, mark: str) -> Non
         sandbox = Sandbox.connect(info.sandbox_id)
         assert sandbox.commands.run("echo usable").stdout == "usable\n"
         assert sandbox.kill() is True
-    wait_until(lambda: sandbox_pids(server) == [], "no process of a half-made sandbox remains")
+    assert_no_sandbox_process(server)
 
 
 def test_creates_work_again_after_the_zygote_died(server: Instance, mark: str) -> None:
@@ -192,7 +200,7 @@ def test_creates_amid_the_zygotes_death_succeed_or_fail_clean(server: Instance, 
     for sandbox in made:
         assert sandbox.commands.run("echo usable").stdout == "usable\n"
         assert sandbox.kill() is True
-    wait_until(lambda: sandbox_pids(server) == [], "no process of a half-made sandbox remains")
+    assert_no_sandbox_process(server)
 
 
 def test_service_and_zygote_die_together(server: Instance, mark: str) -> None:
@@ -208,12 +216,24 @@ def test_service_and_zygote_die_together(server: Instance, mark: str) -> None:
         assert fresh.commands.run("echo fresh").stdout == "fresh\n"
 
 
-def test_sandbox_whose_agent_died_is_gone(server: Instance, mark: str) -> None:
+def test_agent_that_is_killed_from_inside_comes_back(server: Instance, mark: str) -> None:
+    sandbox, pid = beating(mark, 0)
+    with contextlib.suppress(SandboxException):
+        sandbox.commands.run("kill -9 $(pgrep -x envd)", user="root", timeout=10)
+    wait_until(sandbox.is_running, "the agent is back", seconds=10)
+    assert sandbox.commands.run("cat /proc/self/comm; kill -0 " + str(pid)).stdout == "cat\n"
+    assert {info.sandbox_id for info in listed(mark)} == {sandbox.sandbox_id}
+    assert sandbox.kill() is True
+    wait_until(lambda: sandbox_pids(server) == [], "nothing of it remains")
+
+
+def test_sandbox_whose_first_process_died_is_gone(server: Instance, mark: str) -> None:
     sandbox = Sandbox.create(timeout=600, metadata={"mark": mark})
-    with contextlib.suppress(Exception):
-        sandbox.commands.run("for p in $(ps -o pid= --ppid 1); do kill -9 $p; done", user="root", timeout=10)
+    for pid in sandbox_pids(server):
+        with contextlib.suppress(ProcessLookupError):
+            kill_hard(pid)
     wait_until(lambda: not sandbox.is_running(), "the sandbox counts as ended", seconds=10)
-    assert listed(mark) == []
+    wait_until(lambda: listed(mark) == [], "it is not listed", seconds=10)
     wait_until(lambda: sandbox_pids(server) == [], "nothing of it remains")
 
 
