@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from e2b import CommandExitException, Sandbox, SandboxException, SandboxInfo, SandboxNotFoundException, SandboxQuery, SandboxState
+from e2b import CommandExitException, Sandbox, SandboxInfo, SandboxNotFoundException, SandboxQuery, SandboxState
 
 from tests.product.instance import Instance, wait_until
 from tests.product.inventory import sandbox_pids
@@ -218,7 +218,7 @@ def test_service_and_zygote_die_together(server: Instance, mark: str) -> None:
 
 def test_agent_that_is_killed_from_inside_comes_back(server: Instance, mark: str) -> None:
     sandbox, pid = beating(mark, 0)
-    with contextlib.suppress(SandboxException):
+    with contextlib.suppress(Exception):  # whatever the client makes of a connection that is cut
         sandbox.commands.run("kill -9 $(pgrep -x envd)", user="root", timeout=10)
     wait_until(sandbox.is_running, "the agent is back", seconds=10)
     assert sandbox.commands.run("cat /proc/self/comm; kill -0 " + str(pid)).stdout == "cat\n"
