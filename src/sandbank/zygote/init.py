@@ -8,6 +8,7 @@ import socket
 import time
 
 from sandbank.envd import agent
+from sandbank.runtime.drivers.namespaces.spawn_request import INIT_NAME
 from sandbank.runtime.linux.title import set_title
 
 # An agent that dies at once, again and again, shall not spin.
@@ -19,7 +20,7 @@ def run(listener: socket.socket, agent_fields: dict[str, object], report_fd: int
 
     The listener stays here as well: connections made while the agent starts again wait in its queue instead of being refused.
     """
-    set_title("init", title_area)
+    set_title(INIT_NAME, title_area)
     config = agent.AgentConfig(**agent_fields)  # type: ignore[arg-type]  # as the driver encoded it
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

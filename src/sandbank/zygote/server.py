@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from sandbank.envd import agent
 from sandbank.runtime.drivers.namespaces import spawn_request
-from sandbank.runtime.linux import privileges
+from sandbank.runtime.linux import privileges, title
 from sandbank.zygote import namespaces, spawn
 
 _MAX_DATAGRAM = 4096
@@ -27,6 +27,7 @@ def serve(descriptor: int) -> None:
     """
     control = socket.socket(fileno=descriptor)
     privileges.become_subreaper()
+    title.set_name(spawn_request.ZYGOTE_NAME)
     agent.preload()
     spawn.preload()
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -25,4 +25,9 @@ def set_title(title: str, area: tuple[int, int]) -> None:
     if length > 0:
         ctypes.memset(address, 0, length)
         ctypes.memmove(address, text, len(text))
-    check(libc.prctl(_PR_SET_NAME, title.encode()[:_NAME_BYTES], 0, 0, 0), "set name")
+    set_name(title)
+
+
+def set_name(name: str) -> None:
+    """What the kernel calls this process, 15 characters at the most; forks are born with it."""
+    check(libc.prctl(_PR_SET_NAME, name.encode()[:_NAME_BYTES], 0, 0, 0), "set name")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Container
 from pathlib import Path
 
 
@@ -33,14 +34,24 @@ def reap(pidfd: int) -> None:
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
 
 
-def reap_orphans(name: str) -> None:
-    """Collect ended children of that command name, and no others: they are forks of a zygote that died before them."""
+def reap_orphans(names: Container[str], spare: int) -> None:
+    """Collect ended children with one of those command names, but never `spare`: forks of a zygote that died before them came to us.
+
+    Everything else that this process starts has another name and somebody who waits for it.
+    """
     for task in os.scandir("/proc/self/task"):
-        for pid in Path(task.path, "children").read_text(encoding="ascii").split():
+        for pid in _children(task.path):
             try:
                 _, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").partition("(")
                 command, _, fields = rest.rpartition(")")
-                if command == name and fields.split()[0] == "Z":
-                    os.waitpid(int(pid), os.WNOHANG)
-            except (FileNotFoundError, ChildProcessError):
+                if pid != spare and command in names and fields.split()[0] == "Z":
+                    os.waitpid(pid, os.WNOHANG)
+            except (FileNotFoundError, ProcessLookupError, ChildProcessError):
                 continue
+
+
+def _children(task: str) -> list[int]:
+    try:
+        return [int(pid) for pid in Path(task, "children").read_text(encoding="ascii").split()]
+    except (FileNotFoundError, ProcessLookupError):  # that thread has ended
+        return []

@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass
 MAKE_NAMESPACES = "make-namespaces"  # text: the base uid; descriptors: a socket to answer on
 SPAWN = "spawn"  # descriptors: the request in a memory file, user namespace, network namespace, pipe for reports
 
+# Command names of a zygote's forks: what they are born with, and what pid 1 of a sandbox calls itself.
+ZYGOTE_NAME, INIT_NAME = "sandbank-zygote", "sandbank-init"
+FORK_NAMES = (ZYGOTE_NAME, INIT_NAME)
+
 
 @dataclass(frozen=True, slots=True)
 class SpawnRequest:

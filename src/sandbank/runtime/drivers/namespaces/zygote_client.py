@@ -17,14 +17,14 @@ from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.domain.errors import InternalError, UnavailableError
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.drivers.namespaces import process
-from sandbank.runtime.drivers.namespaces.spawn_request import MAKE_NAMESPACES, SPAWN, SpawnRequest
+from sandbank.runtime.drivers.namespaces.spawn_request import FORK_NAMES, MAKE_NAMESPACES, SPAWN, SpawnRequest
 from sandbank.runtime.linux import privileges
 
-COMMAND_NAME = "sandbank-zygote"
 _START_SECONDS = 15.0
 _NAMESPACES_SECONDS = 10.0
 # A zygote that dies right after its start shall not be started in a spin.
 _SHORTEST_LIFE_SECONDS = 0.5
+_REAP_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -37,12 +37,14 @@ class ZygoteClient:
         self._control: socket.socket | None = None
         self._ready = asyncio.Event()
         self._tasks = TaskGroup("zygote", lambda name, error: _log.error("zygote watch failed", task=name, error=repr(error)))
+        self._child_pid = 0
         self.pid = 0
 
     async def start(self) -> None:
         """Return when it takes requests."""
         privileges.become_subreaper()  # sandboxes whose zygote died come to us, and are reaped
         self._tasks.start("watch", self._keep_alive())
+        self._tasks.start("reap orphans", self._reap_orphans())
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await self._ready.wait()
@@ -140,6 +142,7 @@ class ZygoteClient:
         while True:
             began = time.monotonic()
             child, control = await self._launch()
+            self._child_pid = child.pid
             try:
                 await _readable(control)
                 if control.recv(16) == b"ready":
@@ -154,8 +157,12 @@ class ZygoteClient:
                 with contextlib.suppress(ProcessLookupError):
                     child.kill()
                 await finish(_ended(child))
-            process.reap_orphans(COMMAND_NAME)
             await asyncio.sleep(max(0.0, _SHORTEST_LIFE_SECONDS - (time.monotonic() - began)))
+
+    async def _reap_orphans(self) -> None:
+        while True:
+            await asyncio.sleep(_REAP_SECONDS)
+            process.reap_orphans(FORK_NAMES, self._child_pid)
 
     async def _launch(self) -> tuple[Process, socket.socket]:
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
