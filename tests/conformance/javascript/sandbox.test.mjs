@@ -78,7 +78,7 @@ test('kill is final at once', async () => {
   assert.equal(await sandbox.isRunning(), false)
   assert.equal(await sandbox.kill(), false)
   await assert.rejects(Sandbox.connect(sandbox.sandboxId), SandboxNotFoundError)
-  await assert.rejects(sandbox.commands.run('true'), TimeoutError)
+  await assert.rejects(sandbox.commands.run('true'), SandboxNotFoundError)
 })
 
 test('kill while a command runs', async () => {
