@@ -10,6 +10,9 @@ for package in "$@"; do
     case $package in
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql) ;;
         nginx-light) want nginx nginx-light ;;
+        nftables) want nft nftables ;;
+        iproute2) want ip iproute2 ;;
+        xfsprogs) want mkfs.xfs xfsprogs ;;
         *) want "$package" "$package" ;;
     esac
 done
