@@ -104,7 +104,7 @@ def test_processes_are_limited(victim: Sandbox) -> None:
 
 def test_processor_quota_holds(victim: Sandbox) -> None:
     cpus = victim.get_info().cpu_count
-    burn = f"for i in $(seq {cpus * 2 + 2}); do timeout 3 sh -c 'while :; do :; done' & done; wait; times > /tmp/times; tail -n 1 /tmp/times"
+    burn = f"for i in $(seq {cpus * 2 + 2}); do timeout 3 sh -c 'while :; do :; done' & done; wait; times > /tmp/t; tail -n 1 /tmp/t"
     spent = attempt(victim, burn, user="user").output.split()
     seconds = sum(int(minutes) * 60 + float(rest.rstrip("s")) for minutes, _, rest in (part.partition("m") for part in spent))
     assert 0 < seconds <= cpus * 3 * 1.25 + 0.5, f"{seconds} s of processor time in 3 s with {cpus} processors"
