@@ -37,19 +37,28 @@ class AgentConfig:
     disk_limit_bytes: int
 
 
+# What Python itself, the zygote and pid 1 set; `preload` sees to all others, once for all forks.
+_SIGNALS_SET = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+
+
 def preload() -> None:
     """Import and warm, once in the zygote, all that would otherwise be imported or read when the host's files are gone."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, *_SIGNALS_SET}:
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
     warming.warm()
     rehearsal.rehearse()
 
 
 def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], None]) -> None:
-    """Serve on `listener`, which listens already; `on_ready` is called when a request would be answered.
+    """Serve on `listener`, which listens already; `on_ready` is called at once, as what is asked from then on waits in its queue.
 
+    Who must know that this agent answers asks it: the question travels while the rest is set up, and nothing is served before it is.
     Blocks until SIGTERM; children are left running then, as the sandbox's pid 1 ends them. Takes over signal handling, umask and the
     listener.
     """
     _reset_process()
+    on_ready()
     # A ring cannot be part of a memory snapshot. This keeps file operations off one; the other, which batches epoll changes, libuv leaves
     # out only where io_uring_setup fails, as it does under the sandbox's system call filter.
     os.environ["UV_USE_IO_URING"] = "0"
@@ -57,7 +66,7 @@ def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], Non
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(_on_loop_error)
     try:
-        loop.run_until_complete(_serve(listener, config, on_ready))
+        loop.run_until_complete(_serve(listener, config))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -65,9 +74,8 @@ def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], Non
 
 def _reset_process() -> None:
     """Undo what the zygote may have set: children inherit ignored signals and the mask."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE}:
-        if signal.getsignal(number) is not signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
+    for number in _SIGNALS_SET:
+        signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # a reader that left is an error of one write
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o022)
@@ -77,7 +85,7 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     report("loop", context.get("exception") or RuntimeError(str(context.get("message"))))
 
 
-async def _serve(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], None]) -> None:
+async def _serve(listener: socket.socket, config: AgentConfig) -> None:
     state = AgentState(
         sandbox_id=config.sandbox_id,
         template_id=config.template_id,
@@ -100,7 +108,6 @@ async def _serve(listener: socket.socket, config: AgentConfig, on_ready: Callabl
     listener.setblocking(False)
     server = await loop.create_server(lambda: Connection(application.handle, requests, report, connections), sock=listener, backlog=BACKLOG)
     try:
-        on_ready()
         await stop.wait()
     finally:
         server.close()

@@ -58,8 +58,8 @@ def _take(control: socket.socket) -> bool:
         operation, _, text = data.decode(errors="replace").partition(" ")
         if operation == spawn_request.MAKE_NAMESPACES and len(descriptors) == 1:
             _fork(control, lambda: namespaces.make(int(text), descriptors[0]))
-        elif operation == spawn_request.SPAWN and len(descriptors) == 4:
-            _fork(control, lambda: spawn.spawn(*descriptors))
+        elif operation == spawn_request.PREPARE and len(descriptors) == 1:
+            _fork(control, lambda: spawn.wait(descriptors[0]))
         else:
             sys.stderr.write(f"zygote: not a request: {operation[:40]!r} with {len(descriptors)} descriptors\n")
     except OSError as error:  # no memory or process numbers left: the caller sees its descriptor close without an answer

@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 
-from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
+from sandbank.runtime.drivers.namespaces.spawn_request import SPAWN, SpawnRequest
 from sandbank.runtime.linux import libc, mounts, privileges, seccomp, title
 from sandbank.runtime.rootfs import root, stage
 from sandbank.zygote import init
@@ -24,6 +24,22 @@ def preload() -> None:
     seccomp.program()
 
 
+def wait(descriptor: int) -> None:
+    """Be a fork made ahead: do what no request changes, then what the one datagram on `descriptor` asks; end when there is none.
+
+    Such a fork shares the zygote's memory and holds nothing of any sandbox. It ends with the service, whose end of the socket closes.
+    """
+    with contextlib.suppress(PermissionError):  # a node that may not: the sandbox's own processes are at +100 all the same
+        _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
+    _set_limits()
+    with socket.socket(fileno=descriptor) as peer:
+        data, descriptors, _flags, _address = socket.recv_fds(peer, 64, 4)
+        # Closed by the block's end: nothing of the service is left here but what came with the request.
+    if data == SPAWN.encode() and len(descriptors) == 4:
+        spawn(*descriptors)
+    os._exit(0 if not data else 1)
+
+
 def spawn(request_fd: int, userns_fd: int, netns_fd: int, report_fd: int) -> None:
     """Become the parent of a sandbox's pid 1, report its pid, and exit.
 
@@ -35,10 +51,6 @@ def spawn(request_fd: int, userns_fd: int, netns_fd: int, report_fd: int) -> Non
         step = "join the cgroups"
         for path in request.join_cgroups:
             _write(path, "0")
-        with contextlib.suppress(PermissionError):  # a node that may not: the sandbox's own processes are at +100 all the same
-            _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
-        step = "set resource limits"
-        _set_limits()
         step = "enter the network namespace"
         libc.setns(netns_fd, libc.CLONE_NEWNET)
         step = "build the stage"

@@ -46,6 +46,17 @@ async def test_a_killed_zygote_is_replaced_and_takes_no_sandbox_with_it(driver: 
     await driver.kill(second.sandbox_id)
 
 
+async def test_forks_made_ahead_end_with_their_zygote(driver: NamespaceDriver) -> None:
+    old = driver._zygote.pid
+    with open(f"/proc/{old}/task/{old}/children", encoding="ascii") as file:
+        forks = file.read().split()
+    assert forks
+    os.kill(old, signal.SIGKILL)
+    async with asyncio.timeout(5):
+        while any(os.path.exists(f"/proc/{pid}") for pid in forks):  # ended, and collected
+            await asyncio.sleep(0.05)
+
+
 async def test_a_killed_agent_is_replaced(driver: NamespaceDriver, sandbox_id: str) -> None:
     agent = (await run(driver, sandbox_id, "pgrep -x envd", "root")).output.strip()
     (inside,) = [pid for pid in node.sandbox_processes() if _comm(pid) == "envd"]

@@ -60,7 +60,7 @@ def _mask(proc: str, null: str) -> None:
             mounts.bind(null, f"{proc}/{name}")
     for name in _MASKED_DIRECTORIES:
         if os.path.isdir(f"{proc}/{name}"):
-            mounts.mount("tmpfs", f"{proc}/{name}", "tmpfs", mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV, "size=0,mode=555")
+            mounts.bind(stage.NOTHING, f"{proc}/{name}")
     for name in _READONLY_DIRECTORIES:
         if os.path.isdir(f"{proc}/{name}"):
             mounts.bind_readonly(f"{proc}/{name}", f"{proc}/{name}")

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from sandbank.runtime.linux import mounts
 
 UPPER, DEVICES, SYSTEM, ROOT = "u", "dev", "sys", "root"
+NOTHING = "none"  # an empty directory that nobody can write to, bound over what is hidden: a mount of its own for each takes longer
 SHARED_MEMORY = "shm"  # below the devices
 
 _DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "tty": (5, 0)}
@@ -22,6 +23,7 @@ _DEVICE_LINKS = {
     "stdout": "/proc/self/fd/1",
     "stderr": "/proc/self/fd/2",
 }
+_READONLY_FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 # What sysfs says of the machine rather than of the sandbox: firmware tables, serial numbers, disks, kernel internals.
 _HIDDEN_SYSTEM = ("firmware", "kernel", "block", "dev", "devices/virtual/dmi", "hypervisor")
 
@@ -39,6 +41,8 @@ def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgrou
         mounts.bind_idmapped(layer, str(index), userns_fd)
     os.mkdir(UPPER)
     mounts.bind_idmapped(upper, UPPER, userns_fd)
+    os.mkdir(NOTHING)
+    mounts.mount("tmpfs", NOTHING, "tmpfs", _READONLY_FLAGS, "size=0,mode=555")
     _make_devices()
     _mount_system(cgroups)
     os.mkdir(ROOT)
@@ -65,12 +69,12 @@ def _make_devices() -> None:
 
 def _mount_system(cgroups: Mapping[str, str]) -> None:
     """A sysfs of the sandbox's network namespace, which shows its interfaces and not the node's."""
-    flags = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+    flags = _READONLY_FLAGS
     os.mkdir(SYSTEM)
     mounts.mount("sysfs", SYSTEM, "sysfs", flags)
     for name in _HIDDEN_SYSTEM:
         if os.path.isdir(f"{SYSTEM}/{name}") and not os.path.islink(f"{SYSTEM}/{name}"):
-            mounts.mount("tmpfs", f"{SYSTEM}/{name}", "tmpfs", flags, "size=0,mode=555")
+            mounts.bind(NOTHING, f"{SYSTEM}/{name}")
     if not cgroups:
         return
     top = f"{SYSTEM}/fs/cgroup"

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 
 # Requests are one datagram each: an operation, and its descriptors beside it.
 MAKE_NAMESPACES = "make-namespaces"  # text: the base uid; descriptors: a socket to answer on
-SPAWN = "spawn"  # descriptors: the request in a memory file, user namespace, network namespace, pipe for reports
+PREPARE = "prepare"  # descriptors: a socket; its fork waits there for one datagram and ends when the socket closes without
+SPAWN = "spawn"  # to such a fork; descriptors: the request in a memory file, user namespace, network namespace, pipe for reports
 
 # Command names of a zygote's forks: what they are born with, and what pid 1 of a sandbox calls itself.
 ZYGOTE_NAME, INIT_NAME = "sandbank-zygote", "sandbank-init"
