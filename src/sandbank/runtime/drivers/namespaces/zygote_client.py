@@ -26,7 +26,7 @@ _NAMESPACES_SECONDS = 10.0
 # A zygote that dies right after its start shall not be started in a spin.
 _SHORTEST_LIFE_SECONDS = 0.5
 _REAP_SECONDS = 1.0
-# Forks that wait for their request, which saves a create the fork; some 0.5 MiB each.
+# Forks that wait for their request, which saves a create the fork; some 1.5 MiB each.
 FORKS_AHEAD = 4
 # Making up for a fork that was taken shall not compete for the processor with the sandbox that took it.
 _REFILL_SECONDS = 0.02
