@@ -48,6 +48,7 @@ def examine(settings: NodeSettings) -> Iterator[Check]:
         ("packages", node_checks.packages),
         ("ports", lambda: node_checks.ports(settings)),
         ("disk", lambda: node_checks.disk(settings)),
+        ("disk quotas", lambda: node_checks.disk_quotas(settings)),
         ("memory", node_checks.memory),
         ("process ids", node_checks.process_ids),
     ]

@@ -11,7 +11,9 @@ from sandbank.cli.installation import Installation
 from sandbank.cli.packages import missing_packages
 from sandbank.cli.preflight import NEEDED_MIB, NEEDED_TO_BUILD_MIB
 from sandbank.cli.settings import NodeSettings
-from sandbank.domain.errors import UnavailableError
+from sandbank.domain.errors import SandbankError, UnavailableError
+from sandbank.orchestrator.settings import OrchestratorSettings
+from sandbank.runtime.quota.volume import Volume
 from sandbank.servicekit.ports import require_free
 
 _COMFORTABLE_MEMORY_MIB = 2048
@@ -61,6 +63,32 @@ def disk(settings: NodeSettings) -> Check:
     if free_mib < NEEDED_TO_BUILD_MIB:
         return warn("disk", found, costs="building the base template may fail; sandboxes can write little", fix="make room")
     return ok("disk", found)
+
+
+def disk_quotas(settings: NodeSettings) -> Check:
+    """Whether one sandbox can be kept from filling the disk, and whether the disk still has what all of them are promised."""
+    volume = Volume(settings.data_dir / "sandboxes", OrchestratorSettings().sandbox_disk_mib)
+    costs = "any sandbox can fill this node's disk"
+    if volume.is_ready:
+        size_mib = shutil.disk_usage(volume.directory).total >> 20
+    elif volume.image.exists() and not volume.is_mounted:
+        size_mib = volume.image.stat().st_size >> 20
+    elif volume.is_mounted or any(volume.directory.glob("*/runtime.json")):
+        fix = "restart Sandbank while no sandbox runs; its log says what is in the way"
+        return warn("disk quotas", f"none in {volume.directory}", costs=costs, fix=fix)
+    else:
+        try:
+            size_mib = volume.plan_mib()
+        except SandbankError as error:
+            return warn("disk quotas", error.message, costs="sandboxes are not started", fix="see there")
+    if problem := "" if volume.is_ready else volume.find_obstacle():
+        fix = "install what is missing; `sandbank up` does for packages"
+        return warn("disk quotas", problem, costs=costs, fix=fix)
+    found = f"{size_mib / 1024:.1f} GiB for all sandboxes together"
+    if missing_mib := volume.find_shortage_mib():
+        costs = f"writes of sandboxes may fail before their limits: {missing_mib} MiB that they were promised are used by others"
+        return warn("disk quotas", found, costs=costs, fix="make room")
+    return ok("disk quotas", found)
 
 
 def memory() -> Check:

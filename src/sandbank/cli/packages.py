@@ -15,6 +15,7 @@ from sandbank.domain.errors import UnavailableError
 REQUIRED = {
     "mmdebstrap": "mmdebstrap",
     "nft": "nftables",
+    "mkfs.btrfs": "btrfs-progs",
     "ip": "iproute2",
     "mount": "mount",
     "unshare": "util-linux",

@@ -40,6 +40,11 @@ class OrchestratorSettings(BaseSettings):
     )
     node_labels: tuple[str, ...] = Field(default=(), description="Labels that placements may require.")
 
+    sandbox_disk_mib: int | None = Field(
+        default=None,
+        ge=0,
+        description="What all sandboxes together may write, in MiB, fixed at the first start; by default 80 % of the free space. 0: no quotas.",
+    )
     driver: str = Field(default="namespaces", description="What runs sandboxes.")
     max_sandboxes: int | None = Field(
         default=None, ge=1, description="Running sandboxes on this node; by default what half of the memory holds when they are idle."
@@ -64,6 +69,7 @@ class OrchestratorSettings(BaseSettings):
             subnet=self.subnet,
             uid_base=self.uid_base,
             max_slots=self.max_slots,
+            sandbox_disk_mib=self.sandbox_disk_mib,
         )
 
     @property

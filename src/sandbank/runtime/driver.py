@@ -15,7 +15,8 @@ class NodeLayout:
     """Where this node keeps things and which names and numbers it may use, so that two nodes can share one kernel.
 
     `instance` prefixes interface, cgroup and firewall names and is at most 6 characters of `[a-z0-9]`. `subnet` is the IPv4 range that
-    slots take their link addresses from. Slot `i` owns the 65,536 host uids from `uid_base + 65536 * i`.
+    slots take their link addresses from. Slot `i` owns the 65,536 host uids from `uid_base + 65536 * i`. `sandbox_disk_mib` is what all
+    sandboxes together may write, fixed at the first start; None: most of what is free then, 0: sandboxes have no quotas.
     """
 
     data_dir: Path
@@ -24,6 +25,7 @@ class NodeLayout:
     subnet: str = "10.211.0.0/16"
     uid_base: int = 100_000_000
     max_slots: int = 8192
+    sandbox_disk_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,16 @@ def sort_out(homes: Homes, groups: Groups) -> Found:
     return found
 
 
+def clear_plain_homes(homes: Homes) -> str:
+    """Empty the directory of homes, so that a file system can be mounted there; answers why not while a sandbox runs from it. Blocks."""
+    if any(_lives(record) for record in homes.records()):
+        return "sandboxes run that were started without, and none gets one until a start that finds none running"
+    for name in homes.names():
+        homes.discard(name)
+    homes.empty_trash()
+    return ""
+
+
 def end(record: Record, groups: Groups, homes: Homes) -> None:
     """End a sandbox that runs but cannot be adopted, and remove what is left of it. Blocks."""
     with contextlib.suppress(ProcessLookupError):

@@ -33,6 +33,7 @@ from sandbank.runtime.network.dial import dial
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
+from sandbank.runtime.quota.volume import Volume, VolumeError
 
 _log = structlog.get_logger(__name__)
 
@@ -55,6 +56,7 @@ class NamespaceDriver:
         self._layout = layout
         self._settings = settings or NamespaceSettings()
         self._homes = Homes(layout.data_dir / "sandboxes")
+        self._volume = Volume(layout.data_dir / "sandboxes", layout.sandbox_disk_mib)
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
@@ -79,6 +81,7 @@ class NamespaceDriver:
         self._zygote = ZygoteClient(bundle)
         self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
+        unlimited = await asyncio.to_thread(self._open_volume)
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, NetworkSettings(free_target=self._settings.free_slots))
         self._opened.push("network", lambda: self._pool.close(remove=not self._running))
@@ -90,7 +93,21 @@ class NamespaceDriver:
                 adoption.end(record, self._groups, self._homes)
                 found.reclaimed.append(record.sandbox_id)
         self._tasks.start("empty trash", asyncio.to_thread(self._homes.empty_trash))
-        return StartReport(tuple(self._running), tuple(found.reclaimed), report.warnings)
+        return StartReport(tuple(self._running), tuple(found.reclaimed), (*unlimited, *report.warnings))
+
+    def _open_volume(self) -> tuple[str, ...]:
+        """Put the homes where they have limits; without that this node still runs sandboxes, and the answer says why it has none."""
+        problem = ""
+        if not self._volume.is_ready and not self._volume.is_mounted:
+            problem = adoption.clear_plain_homes(self._homes)
+        try:
+            if not problem:
+                self._volume.open()
+                self._homes.limit_from_now_on()
+                return ()
+        except VolumeError as error:
+            problem = str(error)
+        return (f"sandboxes can fill this node's disk, there are no quotas: {problem}",)
 
     async def create(self, spec: SandboxSpec) -> None:
         """Slot, home, cgroup, fork, probe; all of it or nothing."""
@@ -116,7 +133,7 @@ class NamespaceDriver:
         teardown.push("release slot", functools.partial(self._pool.release, slot))
         if not spec.allow_internet:
             await self._pool.set_internet(slot, False)
-        home = self._homes.create(spec.sandbox_id)
+        home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
         teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
         group = self._groups.group(spec.sandbox_id)
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
@@ -195,7 +212,7 @@ class NamespaceDriver:
         return dial(slot.netns_fd, slot.ip, port)
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
-        """From its cgroup, and from its files."""
+        """From its cgroup and its quota; without one, from its files."""
         running = self._find(sandbox_id)
         try:
             usage = running.group.usage()
@@ -228,6 +245,7 @@ class NamespaceDriver:
         if not self._running:
             with contextlib.suppress(OSError):  # groups of sandboxes that could not be removed; the next start sees to them
                 self._groups.remove_parent()
+            await asyncio.to_thread(self._volume.close)
         self._running.clear()
 
     def _find(self, sandbox_id: str) -> _Running:

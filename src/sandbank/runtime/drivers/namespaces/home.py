@@ -10,8 +10,11 @@ import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sandbank.runtime.linux import btrfs
+
 _RECORD = "runtime.json"
 _TRASH_PREFIX = ".gone-"
+_DATA, _STAGE = "data", "stage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +32,31 @@ class Record:
 
 
 class Homes:
-    """All such directories of one node."""
+    """All such directories of one node. Where `top` is on btrfs with quotas, what a sandbox writes is a subvolume with a limit."""
 
     def __init__(self, top: Path) -> None:
         self._top = top
+        self._is_limited = False
 
     def prepare(self) -> None:
         """Make the directory that holds them."""
         self._top.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def create(self, sandbox_id: str) -> Path:
+    def limit_from_now_on(self) -> None:
+        """Hold every home made from now on to its limit: `top` is on a file system that can."""
+        self._is_limited = True
+
+    def create(self, sandbox_id: str, disk_limit_bytes: int) -> Path:
         """A fresh home; `FileExistsError` when there is one of that name."""
         home = self._top / sandbox_id
         home.mkdir(mode=0o700)
-        (home / "data").mkdir(mode=0o755)
-        (home / "stage").mkdir(mode=0o755)
+        (home / _STAGE).mkdir(mode=0o755)
+        if self._is_limited:
+            data = btrfs.make_subvolume(home, _DATA)
+            btrfs.limit_subvolume(data, disk_limit_bytes)
+            data.chmod(0o755)
+        else:
+            (home / _DATA).mkdir(mode=0o755)
         return home
 
     def write_record(self, record: Record) -> None:
@@ -74,12 +87,17 @@ class Homes:
         """Remove discarded homes; blocks for as long as that takes, and several may do it at once."""
         for entry in os.scandir(self._top):
             if entry.name.startswith(_TRASH_PREFIX):
+                with contextlib.suppress(OSError):  # an ordinary directory, or gone
+                    btrfs.destroy_subvolume(Path(entry.path), _DATA)
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def used_bytes(self, sandbox_id: str) -> int:
-        """What the sandbox has written, by blocks; blocks, and walks the whole layer."""
+        """What the sandbox has written; without a limit this blocks, and walks the whole layer."""
+        data = self._top / sandbox_id / _DATA
+        with contextlib.suppress(OSError):
+            return btrfs.used_bytes(data)
         total = 0
-        for directory, _, files in os.walk(self._top / sandbox_id / "data"):
+        for directory, _, files in os.walk(data):
             for name in files:
                 with contextlib.suppress(OSError):
                     total += os.lstat(os.path.join(directory, name)).st_blocks * 512
