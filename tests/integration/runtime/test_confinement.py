@@ -13,9 +13,9 @@ from tests.integration.runtime.inside import run
 async def test_only_its_own_processes(driver: NamespaceDriver, sandbox_id: str) -> None:
     shown = await run(driver, sandbox_id, "ps -e -o pid=,comm=")
     names = {line.split()[1] for line in shown.output.splitlines()}
-    assert names <= {"init", "envd", "sh", "ps"}, shown.output
+    assert names <= {"sandbank-init", "envd", "sh", "ps"}, shown.output
     assert (await run(driver, sandbox_id, "tr '\\0' ' ' </proc/1/cmdline; tr '\\0' '\\n' </proc/1/environ", "root")).output.split() == [
-        "init"
+        "sandbank-init"
     ]
 
 
