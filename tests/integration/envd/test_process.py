@@ -37,6 +37,10 @@ def test_a_missing_command_is_no_error_of_the_start(agent: Agent) -> None:
     assert b"not found" in output(events, "stderr")
 
 
+# Signals 32 and 33 belong to the C library, which lets nobody change them; whoever started the tests may have ignored them.
+_NOT_FOR_PROGRAMS = 1 << 31 | 1 << 32
+
+
 def test_the_child_inherits_nothing(agent: Agent) -> None:
     events = agent.stream(
         START, bash("ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; umask; cat /proc/self/oom_score_adj; env")
@@ -45,7 +49,8 @@ def test_the_child_inherits_nothing(agent: Agent) -> None:
     descriptors, _, rest = text_out.partition("SigBlk")
     assert descriptors.split() == ["0", "1", "2", "3"]  # 3 is the directory being listed
     assert rest.split()[:2] == [":", "0" * 16] or rest.split()[0] == ":"
-    assert "SigIgn:\t0000000000000000" in text_out
+    ignored = int(text_out.partition("SigIgn:\t")[2].split()[0], 16)
+    assert ignored & ~_NOT_FOR_PROGRAMS == 0
     assert "0022\n100\n" in text_out
     names = {line.partition("=")[0] for line in text_out.partition("\n100\n")[2].splitlines()}
     assert names == {"PATH", "HOME", "USER", "LOGNAME", "FOO", "E2B_SANDBOX", "E2B_SANDBOX_ID", "E2B_TEMPLATE_ID", "PWD", "SHLVL", "_"}
