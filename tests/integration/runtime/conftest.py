@@ -14,6 +14,17 @@ from tests.integration.runtime import node
 @pytest.fixture(scope="session", autouse=True)
 def _rootfs() -> None:
     node.bootstrap_rootfs()
+    asyncio.run(_end_what_a_broken_run_left())
+
+
+async def _end_what_a_broken_run_left() -> None:
+    driver = node.make_driver()
+    for sandbox_id in (await driver.start(lambda ended: None)).adopted:
+        await driver.kill(sandbox_id)
+    async with asyncio.timeout(10):  # what has ended is collected in a moment
+        while node.sandbox_processes():
+            await asyncio.sleep(0.02)
+    await driver.close()
 
 
 @pytest.fixture

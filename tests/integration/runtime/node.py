@@ -57,9 +57,9 @@ def sandbox_processes() -> list[int]:
 def remains() -> dict[str, list[str]]:
     """Everything that sandboxes of this node have left: processes, cgroups, homes and mounts."""
     groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/sandbank-{LAYOUT.instance}/*/")]
-    mounts = [
-        line for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines() if str(DATA_DIR / "sandboxes/") in line
-    ]
+    homes = f"{DATA_DIR}/sandboxes/"  # below the mount of all homes, which is none of a sandbox's
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    mounts = [line for line in lines if line.split()[4].startswith(homes)]
     return {
         "processes": [str(pid) for pid in sandbox_processes()],
         "cgroups": groups,

@@ -47,6 +47,14 @@ class _Running:
     teardown: TeardownStack
 
 
+class _Start:
+    """A create under way, for a kill that comes amid it."""
+
+    def __init__(self) -> None:
+        self.is_doomed = False
+        self.is_over = asyncio.Event()
+
+
 class NamespaceDriver:
     """Runs sandboxes as namespaces forked from a zygote. See `sandbank.runtime.driver.Driver` for what each method promises."""
 
@@ -60,7 +68,7 @@ class NamespaceDriver:
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
-        self._starting: set[str] = set()
+        self._starting: dict[str, _Start] = {}
         self._on_exit: Callable[[SandboxExit], None] = lambda _exit: None
         self._tasks = TaskGroup("driver", lambda name, error: _log.error("background task failed", task=name, error=repr(error)))
         self._spawns = asyncio.Semaphore(self._settings.concurrent_spawns)
@@ -113,18 +121,21 @@ class NamespaceDriver:
         """Slot, home, cgroup, fork, probe; all of it or nothing."""
         if spec.sandbox_id in self._running or spec.sandbox_id in self._starting or spec.sandbox_id in self._ending:
             raise ConflictError(f"sandbox '{spec.sandbox_id}' exists on this node")
-        self._starting.add(spec.sandbox_id)
+        start = self._starting[spec.sandbox_id] = _Start()
         teardown = TeardownStack(f"sandbox {spec.sandbox_id}")
         try:
             async with self._spawns:
                 running = await self._build(spec, teardown)
+            if start.is_doomed:
+                raise UnavailableError(f"sandbox '{spec.sandbox_id}' was killed while it was created")
         except BaseException as error:
             await self._abandon(spec.sandbox_id, teardown)
             if isinstance(error, OSError):
                 raise InternalError(f"the sandbox could not be started: {error}") from error
             raise
         finally:
-            self._starting.discard(spec.sandbox_id)
+            del self._starting[spec.sandbox_id]
+            start.is_over.set()
         self._running[spec.sandbox_id] = running
         self._watch(running)
 
@@ -196,7 +207,10 @@ class NamespaceDriver:
         )
 
     async def kill(self, sandbox_id: str) -> None:
-        """Unreachable at once; returns when it is gone but for its files."""
+        """Unreachable at once; returns when it is gone but for its files. A create under way fails with `UnavailableError`."""
+        if start := self._starting.get(sandbox_id):
+            start.is_doomed = True
+            await start.is_over.wait()
         running = self._running.pop(sandbox_id, None) or self._ending.get(sandbox_id)
         if running is not None:
             await finish(self._dismantle(running))

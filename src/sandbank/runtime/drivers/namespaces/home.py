@@ -47,16 +47,20 @@ class Homes:
         self._is_limited = True
 
     def create(self, sandbox_id: str, disk_limit_bytes: int) -> Path:
-        """A fresh home; `FileExistsError` when there is one of that name."""
+        """A fresh home, or none; `FileExistsError` when there is one of that name."""
         home = self._top / sandbox_id
         home.mkdir(mode=0o700)
-        (home / _STAGE).mkdir(mode=0o755)
-        if self._is_limited:
-            data = btrfs.make_subvolume(home, _DATA)
-            btrfs.limit_subvolume(data, disk_limit_bytes)
-            data.chmod(0o755)
-        else:
-            (home / _DATA).mkdir(mode=0o755)
+        try:
+            (home / _STAGE).mkdir(mode=0o755)
+            if self._is_limited:
+                data = btrfs.make_subvolume(home, _DATA)
+                btrfs.limit_subvolume(data, disk_limit_bytes)
+                data.chmod(0o755)
+            else:
+                (home / _DATA).mkdir(mode=0o755)
+        except BaseException:
+            self.discard(sandbox_id)
+            raise
         return home
 
     def write_record(self, record: Record) -> None:
