@@ -26,6 +26,12 @@ _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"O
 _known_names: dict[bytes, bytes] = {}
 _KNOWN_NAMES_LIMIT = 1024
 
+# Header lines (all of a request's head but its first line) → what they say, for those that were found valid before: a client that asks for
+# another path each time repeats the rest. Cleared when full, so that nobody can make it grow; its values are never changed.
+_known_sections: dict[bytes, tuple[list[bytes], list[bytes], dict[bytes, bytes]]] = {}
+_KNOWN_SECTIONS_LIMIT = 256
+_KNOWN_SECTION_BYTES = 4096
+
 # A second one of these would leave it to the next parser which one counts.
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrade", b"expect"})
 # Naming one of these in `Connection` would remove what frames or routes the message.
@@ -134,6 +140,17 @@ def _parse_lines(lines: list[bytes], *, single: frozenset[bytes]) -> tuple[list[
     return names, fields
 
 
+def _parse_section(section: bytes) -> tuple[list[bytes], list[bytes], dict[bytes, bytes]]:
+    """Names, lines and first values of header lines whose characters were checked; remembers them."""
+    lines = section.split(b"\r\n")[1:]
+    names, fields = _parse_lines(lines, single=_SINGLE)
+    if len(section) <= _KNOWN_SECTION_BYTES:
+        if len(_known_sections) >= _KNOWN_SECTIONS_LIMIT:
+            _known_sections.clear()
+        _known_sections[section] = names, lines, fields
+    return names, lines, fields
+
+
 def _connection_options(names: list[bytes], lines: list[bytes]) -> frozenset[bytes]:
     options: set[bytes] = set()
     for name, line in zip(names, lines, strict=True):
@@ -156,12 +173,17 @@ def _content_length(value: bytes) -> int:
 
 def parse_request_head(block: bytes) -> RequestHead:
     """Parse the bytes before the empty line that ends a head; `HeadError` names what is wrong."""
-    lines = block.split(b"\r\n")
-    if len(block.translate(None, _TEXT)) != 2 * (len(lines) - 1):
+    start = block.partition(b"\r\n")[0]
+    section = block[len(start) :]  # with the line end before it: no lines and one empty line differ
+    known = _known_sections.get(section)
+    if known is None:
+        lines = block.split(b"\r\n")
+        if len(block.translate(None, _TEXT)) != 2 * (len(lines) - 1):
+            raise HeadError("invalid character")
+        if len(lines) > MAX_HEADERS + 1:
+            raise HeadError("too many headers", 431)
+    elif start.translate(None, _TEXT):
         raise HeadError("invalid character")
-    if len(lines) > MAX_HEADERS + 1:
-        raise HeadError("too many headers", 431)
-    start = lines.pop(0)
     parts = start.split(b" ")
     if len(parts) != 3:
         raise HeadError("invalid request line")
@@ -176,9 +198,8 @@ def parse_request_head(block: bytes) -> RequestHead:
         raise HeadError("unsupported version", 505)
     if head.method not in _METHODS and (not head.method or head.method.translate(None, _TOKEN)):
         raise HeadError("invalid method")
-    head.names, head.fields = _parse_lines(lines, single=_SINGLE)
-    head.lines = lines
-    fields = head.fields
+    head.names, head.lines, fields = known or _parse_section(section)
+    head.fields = fields
     host = fields.get(b"host")
     if host is None:
         if head.minor == 1:
