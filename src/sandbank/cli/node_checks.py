@@ -69,26 +69,27 @@ def disk_quotas(settings: NodeSettings) -> Check:
     """Whether one sandbox can be kept from filling the disk, and whether the disk still has what all of them are promised."""
     volume = Volume(settings.data_dir / "sandboxes", OrchestratorSettings().sandbox_disk_mib)
     costs = "any sandbox can fill this node's disk"
-    if volume.is_ready:
-        size_mib = shutil.disk_usage(volume.directory).total >> 20
-    elif volume.image.exists() and not volume.is_mounted:
-        size_mib = volume.image.stat().st_size >> 20
-    elif volume.is_mounted or any(volume.directory.glob("*/runtime.json")):
-        fix = "restart Sandbank while no sandbox runs; its log says what is in the way"
-        return warn("disk quotas", f"none in {volume.directory}", costs=costs, fix=fix)
-    else:
-        try:
-            size_mib = volume.plan_mib()
-        except SandbankError as error:
-            return warn("disk quotas", error.message, costs="sandboxes are not started", fix="see there")
-    if problem := "" if volume.is_ready else volume.find_obstacle():
-        fix = "install what is missing; `sandbank up` does for packages"
-        return warn("disk quotas", problem, costs=costs, fix=fix)
+    if not volume.is_ready:
+        if problem := volume.find_obstacle():
+            return warn("disk quotas", problem, costs=costs, fix="see there; what is missing of packages, `sandbank up` installs")
+        if volume.is_mounted or Installation(settings).find_service() is not None:
+            fix = "restart Sandbank while no sandbox runs; its log says what is in the way"
+            return warn("disk quotas", f"none in {volume.directory}", costs=costs, fix=fix)
+    try:
+        size_mib = _size_mib(volume)
+    except SandbankError as error:
+        return fail("disk quotas", error.message, fix="change that setting, or make room")
     found = f"{size_mib / 1024:.1f} GiB for all sandboxes together"
     if missing_mib := volume.find_shortage_mib():
         costs = f"writes of sandboxes may fail before their limits: {missing_mib} MiB that they were promised are used by others"
         return warn("disk quotas", found, costs=costs, fix="make room")
     return ok("disk quotas", found)
+
+
+def _size_mib(volume: Volume) -> int:
+    if volume.is_ready:
+        return shutil.disk_usage(volume.directory).total >> 20
+    return volume.image.stat().st_size >> 20 if volume.image.exists() else volume.plan_mib()
 
 
 def memory() -> Check:

@@ -56,7 +56,8 @@ def sandbox_processes() -> list[int]:
 
 def remains() -> dict[str, list[str]]:
     """Everything that sandboxes of this node have left: processes, cgroups, homes and mounts."""
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/sandbank-{LAYOUT.instance}/*/")]
+    top, parent = Path("/sys/fs/cgroup"), f"sandbank-{LAYOUT.instance}"
+    groups = [str(path) for pattern in (f"{parent}/*/", f"*/{parent}/*/") for path in top.glob(pattern)]
     homes = f"{DATA_DIR}/sandboxes/"  # below the mount of all homes, which is none of a sandbox's
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     mounts = [line for line in lines if line.split()[4].startswith(homes)]

@@ -87,10 +87,13 @@ class Volume:
             if self._size_mib < LEAST_MIB:
                 raise InvalidError(f"SANDBANK_SANDBOX_DISK_MIB is {self._size_mib}, and at least {LEAST_MIB} are needed (0: no quotas)")
             return self._size_mib
-        free_mib = shutil.disk_usage(self.directory.parent).free >> 20
+        parent = self.directory.parent
+        while not parent.exists():
+            parent = parent.parent
+        free_mib = shutil.disk_usage(parent).free >> 20
         wanted_mib = min(int(free_mib * _SHARE_OF_FREE), _MOST_MIB)
         if wanted_mib < LEAST_MIB:
-            raise ExhaustedError(f"{self.directory.parent} has {free_mib} MiB free, too few for the sandboxes' disk: make room")
+            raise ExhaustedError(f"{parent} has {free_mib} MiB free, too few for the sandboxes' disk: make room")
         return wanted_mib
 
     def find_shortage_mib(self) -> int:

@@ -1,0 +1,58 @@
+"""Homes of sandboxes, on a file system without quotas: what is there, what is gone, what was never whole."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from sandbank.runtime.drivers.namespaces.home import Homes, Record
+from sandbank.runtime.linux import btrfs
+
+RECORD = Record("one", "run", 3, 100_196_608, 4711, 123_456, 512 << 20, 1 << 30)
+
+
+@pytest.fixture
+def homes(tmp_path: Path) -> Homes:
+    homes = Homes(tmp_path / "sandboxes")
+    homes.prepare()
+    return homes
+
+
+def test_a_record_is_read_as_it_was_written(homes: Homes) -> None:
+    homes.create("one", 1 << 30)
+    homes.write_record(RECORD)
+    assert homes.records() == [RECORD]
+
+
+def test_homes_without_a_whole_record_are_known_by_name_only(homes: Homes) -> None:
+    homes.create("one", 1 << 30)
+    (homes.create("two", 1 << 30) / "runtime.json").write_text('{"sandbox_id": "tw')
+    (homes.create("three", 1 << 30) / "runtime.json").write_text('{"an": "older form"}')
+    assert homes.records() == []
+    assert homes.names() == ["one", "three", "two"]
+
+
+def test_a_name_is_taken_until_it_is_discarded(homes: Homes, tmp_path: Path) -> None:
+    (homes.create("one", 1 << 30) / "data" / "file").write_bytes(b"x" * 10_000)
+    with pytest.raises(FileExistsError):
+        homes.create("one", 1 << 30)
+    assert homes.used_bytes("one") >= 10_000
+    homes.discard("one")
+    homes.discard("one")
+    assert homes.names() == []
+    homes.create("one", 1 << 30)
+    homes.empty_trash()
+    assert [path.name for path in (tmp_path / "sandboxes").iterdir()] == ["one"]
+
+
+def test_a_home_that_cannot_be_whole_is_none(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(parent: Path, name: str) -> Path:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(btrfs, "make_subvolume", refuse)
+    homes.limit_from_now_on()
+    with pytest.raises(OSError, match="no space left"):
+        homes.create("one", 1 << 30)
+    assert homes.names() == []
