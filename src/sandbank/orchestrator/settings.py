@@ -43,7 +43,7 @@ class OrchestratorSettings(BaseSettings):
     sandbox_disk_mib: int | None = Field(
         default=None,
         ge=0,
-        description="What all sandboxes together may write, in MiB, fixed at the first start; by default 80 % of the free space. 0: no quotas.",
+        description="What all sandboxes together may write, in MiB, fixed at the first start; else 80 % of what is free. 0: none.",
     )
     driver: str = Field(default="namespaces", description="What runs sandboxes.")
     max_sandboxes: int | None = Field(
