@@ -26,6 +26,7 @@ _NAMESPACES_SECONDS = 10.0
 # A zygote that dies right after its start shall not be started in a spin.
 _SHORTEST_LIFE_SECONDS = 0.5
 _REAP_SECONDS = 1.0
+_LAST_FORKS_SECONDS = 0.05  # forks that wait ahead end by themselves when their zygote has
 # Forks that wait for their request, which saves a create the fork; some 1.5 MiB each.
 FORKS_AHEAD = 4
 # Making up for a fork that was taken shall not compete for the processor with the sandbox that took it.
@@ -62,6 +63,8 @@ class ZygoteClient:
     async def close(self) -> None:
         """Let it end. Sandboxes stay."""
         await self._tasks.close()
+        await asyncio.sleep(_LAST_FORKS_SECONDS)
+        process.reap_orphans(FORK_NAMES, spare=0)
 
     async def make_namespaces(self, base_uid: int) -> tuple[int, int]:
         """User and network namespace, as descriptors that the caller owns, for the 65,536 host uids from `base_uid` on."""
