@@ -35,7 +35,7 @@ class Limits:
     vcpu: int
     memory_mib: int
     disk_mib: int
-    pids: int = 4096
+    pids: int = 2048  # a node has 32,768 unless its operator allows more; memory of a GiB would not hold many more either
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ def file_type(mode: int) -> FileType:
     return FileType.FILE_TYPE_UNSPECIFIED
 
 
+# btrfs says 0 of an empty directory; clients expect more of one (contract data-plane §6.6), as ext4 has it.
+_EMPTY_DIRECTORY_BYTES = 4096
+
+
 def describe(path: str, names: Names) -> EntryInfo:
     """The entry at `path`: kind and mode of a link's target, everything else of the link itself. Raises `OSError`."""
     own = os.lstat(path)
@@ -55,7 +59,7 @@ def describe(path: str, names: Names) -> EntryInfo:
         name=wire_text(base_name(path)),
         type=file_type(mode),
         path=wire_text(path),
-        size=own.st_size,
+        size=own.st_size or (_EMPTY_DIRECTORY_BYTES if stat.S_ISDIR(own.st_mode) else 0),
         mode=stat.S_IMODE(mode) & 0o777,
         permissions=permissions(own.st_mode),
         owner=wire_text(names.user(own.st_uid)),
