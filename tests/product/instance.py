@@ -122,14 +122,19 @@ class Instance:
 
 
 def for_tests() -> Instance:
-    """The installation that conformance and soak tests share; its data directory keeps the built template between runs."""
+    """The installation that conformance and soak tests share; its data directory keeps the built template between runs.
+
+    `SANDBANK_TEST_SLOT` (0 to 9) chooses another, so that several runs can share a machine.
+    """
+    slot = int(os.environ.get("SANDBANK_TEST_SLOT", "0"))
+    suffix = f"-{slot}" if slot else ""
     return Instance(
-        name="sbt",
-        data_dir=Path("/var/lib/sandbank-test"),
-        run_dir=Path("/run/sandbank-test"),
-        subnet="10.215.0.0/16",
-        uid_base=500_000_000,
-        first_port=13000,
+        name=f"sbt{slot or ''}",
+        data_dir=Path(f"/var/lib/sandbank-test{suffix}"),
+        run_dir=Path(f"/run/sandbank-test{suffix}"),
+        subnet=f"10.{220 + slot}.0.0/16" if slot else "10.215.0.0/16",
+        uid_base=500_000_000 + slot * 300_000_000,
+        first_port=13000 + slot * 20,
     )
 
 

@@ -30,7 +30,7 @@ def named_user(request: Request) -> str | None:
         return None
     try:
         decoded = binascii.a2b_base64(encoded.strip()).decode("utf-8", "surrogateescape")
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         return None
     name, colon, _ = decoded.partition(":")
     return name if name and colon else None

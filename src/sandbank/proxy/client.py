@@ -163,8 +163,8 @@ class ClientConnection(asyncio.Protocol):
     # Reading requests.
 
     def _read_head(self, data: bytes) -> None:
-        while data.startswith(b"\r\n"):
-            data = data[2:]  # RFC 9112 §2.2: empty lines before a request are to be ignored
+        if data.startswith(b"\r\n"):
+            data = _without_empty_lines(data)
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > MAX_HEAD_BYTES:
             if len(data) > MAX_HEAD_BYTES:
@@ -409,3 +409,11 @@ class ClientConnection(asyncio.Protocol):
         """See `ClientSide`."""
         self._request_held = False
         self._update_reading()
+
+
+def _without_empty_lines(data: bytes) -> bytes:
+    """RFC 9112 §2.2: empty lines before a request are to be ignored. Cut off at once: line by line, each would copy all that follow."""
+    start = 0
+    while data.startswith(b"\r\n", start):
+        start += 2
+    return data[start:]

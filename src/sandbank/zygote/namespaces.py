@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from sandbank.runtime.linux import libc
+from sandbank.runtime.linux import libc, privileges
 
 UID_COUNT = 65536
 
@@ -20,7 +20,7 @@ def make(base_uid: int, reply_fd: int) -> None:
     pid = os.fork()
     if pid == 0:
         mine.close()
-        _unshare(theirs)
+        _unshare(theirs, base_uid)
     theirs.close()
     try:
         _expect(mine, b"user")
@@ -43,8 +43,12 @@ def _expect(peer: socket.socket, word: bytes) -> None:
         raise OSError(said.decode(errors="replace") or "the helper ended early")
 
 
-def _unshare(peer: socket.socket) -> None:
+def _unshare(peer: socket.socket, base_uid: int) -> None:
     try:
+        # What the kernel counts by user (inotify instances and watches, queued signals, locked memory) it counts again, in the namespace
+        # above, for who made this one: made as root, all sandboxes and the node's root would share one allowance.
+        os.seteuid(base_uid)
+        privileges.regain_capabilities()  # some distributions let only the privileged make user namespaces
         libc.unshare(libc.CLONE_NEWUSER)
         peer.send(b"user")
         if peer.recv(16) == b"mapped":

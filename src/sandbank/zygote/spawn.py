@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import socket
@@ -14,8 +13,9 @@ from sandbank.zygote import init
 
 ENVD_PORT = 49983
 _BACKLOG = 1024
-# Far from the sandbox's own processes, which the agent puts at +100: when memory runs out, they go first.
-_OOM_SCORE = -900
+# Below the sandbox's own processes, which the agent puts at +100: when memory runs out, they go first. Not below zero: what root of the
+# node writes is also the least that anything inside can give itself, and the node's own processes shall not have to go before those.
+_OOM_SCORE = 50
 _LIMITS = {resource.RLIMIT_NOFILE: 1_048_576, resource.RLIMIT_NPROC: resource.RLIM_INFINITY}
 
 
@@ -29,8 +29,7 @@ def wait(descriptor: int) -> None:
 
     Such a fork shares the zygote's memory and holds nothing of any sandbox. It ends with the service, whose end of the socket closes.
     """
-    with contextlib.suppress(PermissionError):  # a node that may not: the sandbox's own processes are at +100 all the same
-        _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
+    _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
     _set_limits()
     with socket.socket(fileno=descriptor) as peer:
         data, descriptors, _flags, _address = socket.recv_fds(peer, 64, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from e2b import Sandbox
 
 from tests.conformance.security.conftest import attempt
-from tests.product.instance import SEEDED_API_KEY, Instance
+from tests.product.instance import SEEDED_API_KEY, Instance, wait_until
 
 
 @contextmanager
@@ -123,3 +124,47 @@ def test_open_files_and_inodes_of_the_node_are_not_exhausted(victim: Sandbox, ne
     code = "import os\nn=0\ntry:\n    while True: os.open('/dev/null', 0); n += 1\nexcept OSError as e: print('limited', e.errno, n)"
     with undisturbed(neighbour):
         assert "limited 24" in attempt(victim, f'python3 -c "{code}"', user="user").output
+
+
+def test_what_the_kernel_counts_by_user_is_counted_for_each_sandbox(victim: Sandbox, neighbour: Sandbox) -> None:
+    """Inotify instances and queued signals: one sandbox takes all it gets, as root and in many processes, and its neighbour has its own."""
+    victim.files.write("/tmp/greedy.py", _GREEDY)
+    greedy = victim.commands.run("python3 /tmp/greedy.py", user="root", background=True, timeout=0)
+    seen = ""
+    for out, _, _ in greedy:
+        seen += out or ""
+        if "holding" in seen:
+            break
+    assert "inotify limited" in seen, seen
+    assert "signals limited" in seen, seen
+    modest = attempt(neighbour, f"python3 -c {shlex.quote(_MODEST)}")
+    assert modest.output == "inotify fine\nsignals fine\n"
+    watch = neighbour.files.watch_dir("/tmp")
+    neighbour.files.write("/tmp/seen", "x")
+    wait_until(lambda: bool(watch.get_new_events()), "an event for the neighbour's watcher")
+    watch.stop()
+
+
+_GREEDY = """
+import ctypes, os, signal, time
+libc = ctypes.CDLL(None, use_errno=True)
+n = 0
+while libc.inotify_init1(0) >= 0 and n < 100_000:
+    n += 1
+print("inotify", "limited" if n < 100_000 else "unlimited", flush=True)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+n = 0
+while libc.sigqueue(os.getpid(), int(signal.SIGRTMIN), ctypes.c_void_p(0)) == 0 and n < 1_000_000:
+    n += 1
+print("signals", "limited" if n < 1_000_000 else "unlimited", flush=True)
+print("holding", flush=True)
+time.sleep(600)
+"""
+
+_MODEST = """
+import ctypes, os, signal
+libc = ctypes.CDLL(None, use_errno=True)
+print("inotify", "fine" if libc.inotify_init1(0) >= 0 else "refused")
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMIN})
+print("signals", "fine" if libc.sigqueue(os.getpid(), int(signal.SIGRTMIN), ctypes.c_void_p(0)) == 0 else "refused")
+"""

@@ -82,3 +82,8 @@ async def test_files_are_the_sandboxs_own_and_gone_with_it(driver: NamespaceDriv
     assert not os.path.exists(node.ROOTFS / "etc/marker")
     written = next(path for path in (node.DATA_DIR / "sandboxes" / sandbox_id).rglob("marker"))
     assert written.stat().st_uid == 0  # unshifted on disk
+
+
+async def test_nothing_inside_can_outlive_the_node_when_memory_runs_out(driver: NamespaceDriver, sandbox_id: str) -> None:
+    tried = "cat /proc/1/oom_score_adj; for score in -1 -900 -1000; do { echo $score >/proc/self/oom_score_adj && echo taken; } 2>&-; done; true"
+    assert int((await run(driver, sandbox_id, tried, "root")).output) >= 0

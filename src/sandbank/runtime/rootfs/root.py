@@ -47,11 +47,12 @@ def enter(layer_count: int, hostname: str, shared_memory_bytes: int) -> None:
     )
     mounts.mount("mqueue", f"{root}/dev/mqueue", "mqueue", no_programs)
     _mask(f"{root}/proc", f"{root}/dev/null")
-    os.makedirs(f"{root}/etc", exist_ok=True)
-    _write(f"{root}/etc/hostname", f"{hostname}\n")
-    _write(f"{root}/etc/hosts", f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n")
-    _write(f"{root}/etc/resolv.conf", "nameserver 8.8.8.8\n")
     mounts.pivot_into(root)
+    # Only now: a template may have made any of these a link, and from in here no link leads to the node's files.
+    os.makedirs("/etc", exist_ok=True)
+    _write("/etc/hostname", f"{hostname}\n")
+    _write("/etc/hosts", f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n")
+    _write("/etc/resolv.conf", "nameserver 8.8.8.8\n")
 
 
 def _mask(proc: str, null: str) -> None:

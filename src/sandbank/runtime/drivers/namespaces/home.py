@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sandbank.runtime.linux import btrfs
+from sandbank.runtime.linux.trees import remove_tree
 
 _RECORD = "runtime.json"
 _TRASH_PREFIX = ".gone-"
@@ -93,7 +93,7 @@ class Homes:
             if entry.name.startswith(_TRASH_PREFIX):
                 with contextlib.suppress(OSError):  # an ordinary directory, or gone
                     btrfs.destroy_subvolume(Path(entry.path), _DATA)
-                shutil.rmtree(entry.path, ignore_errors=True)
+                remove_tree(Path(entry.path))
 
     def used_bytes(self, sandbox_id: str) -> int:
         """What the sandbox has written; without a limit this blocks, and walks the whole layer."""
