@@ -85,5 +85,5 @@ async def test_files_are_the_sandboxs_own_and_gone_with_it(driver: NamespaceDriv
 
 
 async def test_nothing_inside_can_outlive_the_node_when_memory_runs_out(driver: NamespaceDriver, sandbox_id: str) -> None:
-    tried = "cat /proc/1/oom_score_adj; for score in -1 -900 -1000; do { echo $score >/proc/self/oom_score_adj && echo taken; } 2>&-; done; true"
+    tried = "for score in -1 -900 -1000; do { echo $score >/proc/self/oom_score_adj && echo taken; } 2>&-; done; cat /proc/1/oom_score_adj"
     assert int((await run(driver, sandbox_id, tried, "root")).output) >= 0
