@@ -18,7 +18,7 @@ Measurement = Callable[[Instance], list[Row]]
 
 def installation() -> Instance:
     """Apart from the one of the tests and from a user's own."""
-    return Instance("sbm", Path("/var/lib/sandbank-bench"), Path("/run/sandbank-bench"), "10.216.0.0/16", 1_100_000_000, 14000)
+    return Instance("sbm", Path("/var/lib/sandbank-bench"), Path("/run/sandbank-bench"), "10.219.0.0/16", 3_600_000_000, 14000)
 
 
 def measurements(quick: bool) -> dict[str, Measurement]:

@@ -1,0 +1,103 @@
+"""Five gigabytes up and down through client proxy, sandbox proxy and agent: intact, and with memory that stays flat."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from e2b import Sandbox
+
+from tests.product.instance import Instance
+from tests.product.inventory import sandbox_pids
+from tests.product.processes import command_of, descendants, service_pid
+
+BYTES = int(float(os.environ.get("SANDBANK_VOLUME_GIB", "5")) * 1024**3)
+BLOCK_BYTES = 1024 * 1024
+GROWTH_LIMIT_MIB = 100
+_NOISE = random.Random(20261122).randbytes(BLOCK_BYTES)
+
+
+def blocks() -> Iterator[bytes]:
+    """The file: noise that nothing compresses, and each block numbered, so that none can be lost, doubled or out of order."""
+    for number in range(BYTES // BLOCK_BYTES):
+        yield number.to_bytes(8, "big") + _NOISE[8:]
+
+
+class Peak:
+    """The most memory a process has used since this was made, beyond what it used then; MiB."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self.name = name
+        self.pid = pid
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the high-water mark starts anew
+        self._before = self._read("VmRSS")
+
+    def growth_mib(self) -> int:
+        return (self._read("VmHWM") - self._before) // 1024
+
+    def _read(self, key: str) -> int:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+
+
+@contextmanager
+def client_proxy(server: Instance, sandbox_id: str) -> Iterator[tuple[str, int]]:
+    """A client proxy apart from the node; yields its URL and pid."""
+    port = server.first_port + 9
+    command = [sys.executable, "-m", "tests.soak.separate_proxy", str(port), str(server.first_port + 2007), sandbox_id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "serving\n"
+            yield f"http://127.0.0.1:{port}", process.pid
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def sandbox(server: Instance) -> Iterator[Sandbox]:
+    """The only one of the installation, so that its processes are told by their uids."""
+    made = Sandbox.create(timeout=1800)
+    yield made
+    made.kill()
+
+
+def agent_pid(server: Instance) -> int:
+    """The agent of the only sandbox: what its pid 1 has forked."""
+    pids = sandbox_pids(server)
+    first = next(pid for pid in pids if len(set(descendants(pid)) & set(pids)) == len(pids) - 1 and len(pids) > 1)
+    return next(pid for pid in descendants(first) if pid in pids and "envd" in command_of(pid))
+
+
+def test_five_gigabytes_pass_both_proxies_intact_and_in_flat_memory(server: Instance, sandbox: Sandbox) -> None:
+    """Issue of the data plane: within 100 MiB in each process, and identical bytes (contract data-plane §4.4, §4.5, §7.3)."""
+    headers = {"E2b-Sandbox-Id": sandbox.sandbox_id, "E2b-Sandbox-Port": "49983", "X-Access-Token": sandbox._envd_access_token or ""}
+    parameters = {"path": "/home/user/large"}
+    with client_proxy(server, sandbox.sandbox_id) as (url, proxy_pid):
+        peaks = [
+            Peak("client proxy", proxy_pid),
+            Peak("node", service_pid(server)),
+            Peak("agent", agent_pid(server)),
+        ]
+        with httpx.Client(base_url=url, headers=headers, timeout=600, trust_env=False) as client:
+            raw = {"Content-Type": "application/octet-stream", "Content-Length": str(BYTES)}
+            stored = client.post("/files", params=parameters, headers=raw, content=blocks())
+            assert stored.status_code == 200, stored.text
+            assert stored.json() == [{"path": "/home/user/large", "name": "large", "type": "file"}]
+            with client.stream("GET", "/files", params=parameters, headers={"Accept-Encoding": "identity"}) as answer:
+                assert answer.status_code == 200
+                assert answer.headers["Content-Length"] == str(BYTES)
+                expected = blocks()
+                for received in answer.iter_bytes(BLOCK_BYTES):
+                    assert received == next(expected), "another block than was sent"
+                assert next(expected, None) is None, "the download ended early"
+        growth = {peak.name: peak.growth_mib() for peak in peaks}
+    assert all(mib < GROWTH_LIMIT_MIB for mib in growth.values()), growth
+    print(f"growth in MiB: {growth}")
