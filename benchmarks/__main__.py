@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import lifecycle, memory, traffic
+from benchmarks import commands, lifecycle, memory, traffic, transfers
 from benchmarks.report import Row, conditions, keep, print_conditions, print_rows
 from tests.product.instance import Instance
 from tests.product.serving import serving
@@ -28,10 +28,12 @@ def measurements(quick: bool) -> dict[str, Measurement]:
         "create": functools.partial(lifecycle.measure_create, rounds=rounds),
         "first-command": functools.partial(lifecycle.measure_first_command, rounds=rounds // 2),
         "burst": functools.partial(lifecycle.measure_burst, size=50),
+        "run": functools.partial(commands.measure_run, rounds=rounds // 2),
         "memory": functools.partial(memory.measure_idle, count=30 if quick else 100),
         "traffic": functools.partial(
             traffic.measure_proxy, rounds=2 if quick else 5, seconds=2 if quick else 4, gigabytes=0.25 if quick else 1.0
         ),
+        "files": functools.partial(transfers.measure_files, rounds=2 if quick else 4, gigabytes=0.25 if quick else 1.0),
     }
 
 

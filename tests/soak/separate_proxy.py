@@ -1,4 +1,4 @@
-"""`python -m tests.soak.separate_proxy PORT NODE_PORT SANDBOX_ID`: a client proxy in a process of its own, in front of a node's sandbox proxy."""
+"""`python -m tests.soak.separate_proxy PORT NODE_PORT SANDBOX_ID`: a client proxy apart from the node."""
 
 from __future__ import annotations
 
