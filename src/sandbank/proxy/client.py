@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Protocol, cast
+from typing import cast
 
 from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody
 from sandbank.proxy.exchange import Exchange, Surroundings
 from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, RequestHead, ResponseHead, parse_request_head
 from sandbank.proxy.keepalive import watch
+from sandbank.proxy.owner import ClientOwner
 from sandbank.proxy.page import Page, plain
+from sandbank.proxy.progress import acknowledged_bytes
 from sandbank.proxy.reset import reset
 from sandbank.proxy.rewrite import rewrite_response
 
@@ -22,20 +24,6 @@ _LINGER = 4  # we have ended the connection and wait for the client to do so
 _CLOSED = 5
 
 _NO_HEAD = parse_request_head(b"OPTIONS * HTTP/1.1\r\nHost: none")  # before the first request
-
-
-class ClientOwner(Protocol):
-    """The server that a connection belongs to."""
-
-    stopping: bool
-
-    def opened(self, connection: ClientConnection) -> bool:
-        """Count a new connection; False when there are too many."""
-        ...
-
-    def closed(self, connection: ClientConnection) -> None:
-        """Forget a connection."""
-        ...
 
 
 class ClientConnection(asyncio.Protocol):
@@ -55,6 +43,7 @@ class ClientConnection(asyncio.Protocol):
         "_request_held",
         "_response_begun",
         "_state",
+        "_taken",
         "_write_paused",
         "deadline",
         "transport",
@@ -76,13 +65,9 @@ class ClientConnection(asyncio.Protocol):
         self._reading = True
         self._request_held = False
         self._response_begun = False
+        self._taken = 0
         self._write_paused = False
         self.deadline = math.inf
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is under way."""
-        return self._state == _HEAD
 
     # What the event loop calls.
 
@@ -119,6 +104,8 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
+        if not self.transport.can_write_eof():
+            return False  # TLS has no half of a connection to keep
         if self._state in (_EXCHANGE, _TUNNEL) and self._body is None:
             # A client that only stops sending still gets its answer; whether it has gone, the origin may judge.
             if self._exchange is not None and not self._buffer:
@@ -154,11 +141,16 @@ class ClientConnection(asyncio.Protocol):
         if self._state == _HEAD and self._buffer:
             self._reject(plain(408, "Request head took too long"))
         elif self._state == _LINGER:
-            self.transport.abort()
+            self._stop_lingering()
         elif self._state == _DISCARD:
             self._linger()
         else:
             self._close()
+
+    def drain(self) -> None:
+        """See `Connection`."""
+        if self._state == _HEAD:
+            self.transport.close()
 
     # Reading requests.
 
@@ -318,10 +310,22 @@ class ClientConnection(asyncio.Protocol):
             return
         self._state = _LINGER
         self._discarded = 0
+        self._taken = acknowledged_bytes(self.transport)
         self.deadline = self._around.loop.time() + self._around.limits.linger_seconds
+        if not self.transport.can_write_eof():
+            self.transport.close()  # TLS sends what is left, says goodbye and then throws away what comes, as lingering does
+            return
         self.transport.write_eof()
         self._request_held = False
         self._update_reading()
+
+    def _stop_lingering(self) -> None:
+        taken = acknowledged_bytes(self.transport)
+        if taken > self._taken:  # a slow client is still taking its answer
+            self._taken = taken
+            self.deadline = self._around.loop.time() + self._around.limits.linger_seconds
+        else:
+            self.transport.abort()
 
     def _close(self) -> None:
         self._state = _CLOSED
@@ -383,8 +387,12 @@ class ClientConnection(asyncio.Protocol):
 
     def half_close(self) -> None:
         """See `ClientSide`."""
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
             self.transport.write_eof()
+        elif self._exchange is not None:
+            self._exchange.client_ended()  # TLS ends both ways at once
 
     def refuse(self, page: Page) -> None:
         """See `ClientSide`."""

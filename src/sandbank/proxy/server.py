@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Callable
 
 import structlog
 
@@ -10,7 +12,9 @@ from sandbank.aiokit.tasks import TaskGroup
 from sandbank.proxy.client import ClientConnection
 from sandbank.proxy.exchange import Surroundings
 from sandbank.proxy.limits import ProxyLimits
+from sandbank.proxy.listener import DualListener
 from sandbank.proxy.local import LocalResolver
+from sandbank.proxy.owner import Connection
 from sandbank.proxy.resolver import Resolver
 from sandbank.proxy.routes import RouteTable
 from sandbank.servicekit.ports import listen
@@ -22,7 +26,11 @@ logger = structlog.get_logger(__name__)
 
 
 class ProxyServer:
-    """Serves one port; has the shape of a service (`start`, `wait`, `stop`)."""
+    """Serves one port; has the shape of a service (`start`, `wait`, `stop`).
+
+    With `tls` the port takes HTTPS besides cleartext. It is called for each connection, so that renewed certificates need no restart; the
+    contexts it returns should offer `h2` and `http/1.1` by ALPN.
+    """
 
     def __init__(
         self,
@@ -33,6 +41,7 @@ class ProxyServer:
         port: int,
         limits: ProxyLimits | None = None,
         drain_seconds: float = 5.0,
+        tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self.name = name
         self.stopping = False
@@ -42,18 +51,18 @@ class ProxyServer:
         self._limits = limits or ProxyLimits()
         self._drain_seconds = drain_seconds
         self._tasks = TaskGroup(name, self._task_failed)
-        self._connections: set[ClientConnection] = set()
+        self._tls = tls
+        self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._dual: DualListener | None = None
+        self._bound = port
         self._sweeper: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
 
     @property
     def port(self) -> int:
         """The port that is served: the one asked for, or the one the kernel chose for 0."""
-        if self._server is None:
-            return self._port
-        address: tuple[str, int] = self._server.sockets[0].getsockname()
-        return address[1]
+        return self._bound
 
     @property
     def connection_count(self) -> int:
@@ -65,7 +74,18 @@ class ProxyServer:
         loop = asyncio.get_running_loop()
         around = Surroundings(self._resolver, self._limits, self._tasks)
         listener = listen(self._host, self._port, self.name, backlog=_BACKLOG)
-        self._server = await loop.create_server(lambda: ClientConnection(self, around), sock=listener, backlog=_BACKLOG)
+        self._bound = listener.getsockname()[1]
+        if self._tls is None:
+            self._server = await loop.create_server(lambda: ClientConnection(self, around), sock=listener, backlog=_BACKLOG)
+        else:
+            self._dual = DualListener(
+                self.name,
+                listener,
+                tls=self._tls,
+                choose=lambda alpn: ClientConnection(self, around),
+                has_room=self._has_room,
+                limits=self._limits,
+            )
         self._sweeper = self._tasks.start("sweep", self._sweep(around))
 
     async def wait(self) -> None:
@@ -81,9 +101,11 @@ class ProxyServer:
         server, self._server = self._server, None
         if server is not None:
             server.close()
+        dual, self._dual = self._dual, None
+        if dual is not None:
+            await dual.close()
         for connection in tuple(self._connections):
-            if connection.idle:
-                connection.transport.close()
+            connection.drain()
         if self._connections:
             self._empty.clear()
             try:
@@ -98,16 +120,20 @@ class ProxyServer:
 
     # What connections report.
 
-    def opened(self, connection: ClientConnection) -> bool:
+    def opened(self, connection: Connection) -> bool:
         """See `ClientOwner`."""
         self._connections.add(connection)
         return len(self._connections) <= self._limits.max_connections
 
-    def closed(self, connection: ClientConnection) -> None:
+    def closed(self, connection: Connection) -> None:
         """See `ClientOwner`."""
         self._connections.discard(connection)
         if not self._connections:
             self._empty.set()
+
+    def _has_room(self) -> bool:
+        pending = self._dual.pending if self._dual is not None else 0
+        return len(self._connections) + pending < self._limits.max_connections
 
     async def _sweep(self, around: Surroundings) -> None:
         loop = asyncio.get_running_loop()
