@@ -24,7 +24,17 @@ from pathlib import Path
 from websockets.sync.client import connect
 
 from benchmarks import proxies
-from benchmarks.proxies import BACKEND_PORT, ECHO_PORT, NGINX_ECHO_PORT, NGINX_PORT, PROXY_PORT, TWO_HOP_PORT, cpu_seconds, host
+from benchmarks.proxies import (
+    BACKEND_PORT,
+    ECHO_PORT,
+    NGINX_ECHO_PORT,
+    NGINX_PORT,
+    PROXY_PORT,
+    TWO_HOP_PORT,
+    TWO_NGINX_PORT,
+    cpu_seconds,
+    host,
+)
 from benchmarks.turns import compare, take_turns
 
 _EACH_ANOTHER = """
@@ -96,7 +106,7 @@ def main() -> None:
         if shutil.which(program) is None:
             raise SystemExit(f"{program} is not installed")
     ratios: dict[str, dict[str, float]] = {}
-    everyone = {"nginx": NGINX_PORT, "one hop": PROXY_PORT, "two hops": TWO_HOP_PORT}
+    everyone = {"nginx": NGINX_PORT, "one hop": PROXY_PORT, "two nginx": TWO_NGINX_PORT, "two hops": TWO_HOP_PORT}
     with tempfile.TemporaryDirectory(prefix="sandbank-bench-") as name, contextlib.ExitStack() as stack:
         directory = Path(name)
         directory.chmod(0o755)
@@ -107,6 +117,8 @@ def main() -> None:
         stack.enter_context(proxies.nginx("backend", directory, BACKEND_PORT, proxies.BACKEND.format(port=BACKEND_PORT, dir=name)))
         front = proxies.FRONT.format(port=NGINX_PORT, backend=BACKEND_PORT)
         pids = {NGINX_PORT: stack.enter_context(proxies.nginx("front", directory, NGINX_PORT, front))}
+        front = proxies.FRONT.format(port=TWO_NGINX_PORT, backend=NGINX_PORT)
+        pids[TWO_NGINX_PORT] = stack.enter_context(proxies.nginx("first", directory, TWO_NGINX_PORT, front))
         pids |= stack.enter_context(proxies.product("node", "one", "two"))
         if arguments.only in (None, "small"):
             for key, title, script in (
@@ -129,11 +141,14 @@ def main() -> None:
             echo_front = proxies.ECHO_FRONT.format(port=NGINX_ECHO_PORT, backend=ECHO_PORT)
             stack.enter_context(proxies.nginx("echo", directory, NGINX_ECHO_PORT, echo_front))
             echoes = take_turns(
-                everyone | {"nginx": NGINX_ECHO_PORT, "direct": ECHO_PORT},
+                {"nginx": NGINX_ECHO_PORT, "one hop": PROXY_PORT, "two hops": TWO_HOP_PORT, "direct": ECHO_PORT},
                 arguments.rounds,
                 lambda _, port: _echo_microseconds(port, messages=1000),
             )
             ratios["echo"] = compare("WebSocket echo, there and back", echoes, unit="µs", higher_is_better=False)
+    for by_name in ratios.values():
+        if "two nginx" in by_name:
+            by_name["two hops"] /= by_name.pop("two nginx")
     if arguments.json:
         print(json.dumps(ratios))
 
