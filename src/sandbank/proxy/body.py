@@ -7,6 +7,9 @@ from typing import Protocol
 
 MAX_CHUNK_LINE_BYTES = 4096
 MAX_TRAILER_BYTES = 64 * 1024
+# How far chunk lines may outgrow what the chunks carry: extensions are free text, and each chunk may have some.
+MAX_CHUNK_OVERHEAD_BYTES = 16 * 1024
+_FREE_BYTES_PER_CHUNK = 16
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
@@ -72,13 +75,14 @@ _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
 class ChunkedBody:
     """A chunked body, checked as strictly as a head: hexadecimal sizes, CRLF only, trailers that are header lines."""
 
-    __slots__ = ("_partial", "_remaining", "_state", "_trailer_bytes", "done")
+    __slots__ = ("_overhead", "_partial", "_remaining", "_state", "_trailer_bytes", "done")
 
     def __init__(self) -> None:
         self.done = False
         self._state = _SIZE
         self._remaining = 0
         self._partial = b""
+        self._overhead = 0
         self._trailer_bytes = 0
 
     def scan(self, data: bytes, start: int, payload: list[bytes] | None = None) -> int:
@@ -119,6 +123,9 @@ class ChunkedBody:
             if match is None or len(line) > MAX_CHUNK_LINE_BYTES:
                 raise BodyError("invalid chunk size")
             self._remaining = int(match[1], 16)
+            self._overhead = max(self._overhead + len(line) - _FREE_BYTES_PER_CHUNK - 2 * self._remaining, 0)
+            if self._overhead > MAX_CHUNK_OVERHEAD_BYTES:
+                raise BodyError("chunk lines outweigh the body")
             self._state = _DATA if self._remaining else _TRAILER
         elif self._state == _DATA_END:
             if line:

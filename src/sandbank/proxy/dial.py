@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import os
 import socket
+import ssl
 
 from sandbank.domain.errors import NotFoundError, SandbankError
 from sandbank.proxy.keepalive import watch
@@ -59,14 +61,42 @@ async def _attempt(origin: Origin, timeout_seconds: float) -> UpstreamConnection
         sock.close()
         raise
     try:
-        _, connection = await asyncio.get_running_loop().create_connection(lambda: UpstreamConnection(origin), sock=sock)
+        async with asyncio.timeout(timeout_seconds):
+            connection = await _open(origin, sock)
     except BaseException:
         sock.detach()  # the loop has closed the descriptor; closing it again could hit the next one of that number
         raise
+    if connection.closed:
+        raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
     if not origin.adopt(connection):
         connection.cut()
         raise OriginClosedError
     return connection
+
+
+async def _open(origin: Origin, sock: socket.socket) -> UpstreamConnection:
+    def made() -> UpstreamConnection:
+        return UpstreamConnection(origin)
+
+    loop = asyncio.get_running_loop()
+    if origin.speaks_tls:
+        # The name that a program beside the service would use, for services that choose their certificate by it.
+        _, connection = await loop.create_connection(made, sock=sock, ssl=_tls(), server_hostname="localhost")
+    else:
+        _, connection = await loop.create_connection(made, sock=sock)
+    return connection
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Encrypted and unverified: the peer is known by its address inside the sandbox, whatever certificate it has."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    # Small servers end answers of unknown length without a word of TLS; over this path nobody else can cut them short.
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
 
 
 async def connect(origin: Origin, timeout_seconds: float) -> UpstreamConnection:

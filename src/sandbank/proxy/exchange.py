@@ -6,7 +6,6 @@ The client's side is a protocol, so that an HTTP/2 stream can stand where an HTT
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from sandbank.aiokit.tasks import TaskGroup
@@ -14,7 +13,7 @@ from sandbank.proxy.dial import OriginClosedError, connect
 from sandbank.proxy.head import RequestHead, ResponseHead
 from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.origin import IDEMPOTENT
-from sandbank.proxy.page import Page
+from sandbank.proxy.page import Page, plain
 from sandbank.proxy.resolver import Decision, Forward, Resolver
 from sandbank.proxy.rewrite import rewrite_request
 from sandbank.proxy.upstream import UpstreamConnection
@@ -117,7 +116,8 @@ class Exchange:
         elif isinstance(decision, Page):
             self._client.refuse(decision)
         else:
-            self._task = self._around.tasks.start("resolve", self._resolve(decision))
+            task = self._task = self._around.tasks.start("resolve", decision)
+            task.add_done_callback(self._resolved)
 
     # The client's side.
 
@@ -160,15 +160,21 @@ class Exchange:
         upstream = self._release()
         if upstream is not None:
             upstream.cut()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        if self._forward is not None:
+            self._forward.origin.waiting.discard(self)  # a task that is cancelled before its first step does not do so itself
 
     # Towards the origin.
 
-    async def _resolve(self, decision: Coroutine[Any, Any, Decision]) -> None:
-        result = await decision
+    def _resolved(self, task: asyncio.Task[Decision]) -> None:
+        if self._task is not task or task.cancelled():
+            return  # the client is gone
         self._task = None
-        if isinstance(result, Page):
+        if task.exception() is not None:  # our own fault: the group reports it, but the client must not wait for ever
+            self._client.refuse(plain(502, "Failed to route request to sandbox"))
+        elif isinstance(result := task.result(), Page):
             self._client.refuse(result)
         else:
             self._send_to(result)

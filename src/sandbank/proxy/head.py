@@ -264,9 +264,9 @@ def _set_connection(head: RequestHead) -> None:
             head.upgrade = protocol
 
 
-def find_response_end(data: bytes) -> tuple[int, int] | None:
-    """Where a response's head ends and its body begins; bare line feeds count as line ends."""
-    match = _RESPONSE_END.search(data)
+def find_response_end(data: bytes, searched: int = 0) -> tuple[int, int] | None:
+    """Where a response's head ends and its body begins; bare line feeds count as line ends. There is none before `searched`."""
+    match = _RESPONSE_END.search(data, searched)
     if match is None:
         return None
     start = match.start()

@@ -59,6 +59,8 @@ class LocalResolver:
             if route.mask_request_host:
                 forward.forwarded_host = forward.host or head.host
                 forward.host = route.mask_request_host.replace("${PORT}", str(target.port)).encode()
+        if 0 <= self._routes.max_connections <= origin.load.requests:
+            return page.too_many_connections(target.sandbox_id, self._routes.max_connections).page(head.fields)
         return forward
 
     @staticmethod

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from sandbank.proxy.load import Load
 from sandbank.proxy.upstream import UpstreamConnection
 
 # Requests that may be sent twice, as long as they carry no body.
@@ -54,14 +55,52 @@ class Waiter(Protocol):
         ...
 
 
-class Origin:
-    """Connections to one destination. Once cut it never connects again, so a recycled address gets nobody else's traffic."""
+class Waiters:
+    """The requests that wait for a connection to one origin; they count towards its load."""
 
-    def __init__(self, dial: Callable[[], socket.socket], policy: OriginPolicy) -> None:
+    __slots__ = ("_load", "_waiting")
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._waiting: set[Waiter] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, waiter: Waiter) -> None:
+        """It begins to wait."""
+        if waiter not in self._waiting:
+            self._waiting.add(waiter)
+            self._load.requests += 1
+
+    def discard(self, waiter: Waiter) -> None:
+        """It waits no more; idempotent."""
+        if waiter in self._waiting:
+            self._waiting.discard(waiter)
+            self._load.requests -= 1
+
+    def dismiss(self) -> None:
+        """Tell all of them that there will be no connection."""
+        for waiter in tuple(self._waiting):
+            self.discard(waiter)
+            waiter.origin_closed()
+
+
+class Origin:
+    """Connections to one destination. Once cut it never connects again, so a recycled address gets nobody else's traffic.
+
+    `speaks_tls` for a service that is to be talked to in TLS. Origins that share a `load` are counted together.
+    """
+
+    def __init__(
+        self, dial: Callable[[], socket.socket], policy: OriginPolicy, *, speaks_tls: bool = False, load: Load | None = None
+    ) -> None:
         self.dial = dial
         self.policy = policy
+        self.speaks_tls = speaks_tls
+        self.load = load or Load()
         self.closed = False
-        self.waiting: set[Waiter] = set()
+        self.waiting = Waiters(self.load)
         self._connections: set[UpstreamConnection] = set()
         self._idle: list[UpstreamConnection] = []
         self._requests = 0
@@ -126,8 +165,6 @@ class Origin:
         """End every connection hard, and tell those who wait for one."""
         self.closed = True
         self._idle.clear()
-        for waiter in tuple(self.waiting):
-            waiter.origin_closed()
-        self.waiting.clear()
+        self.waiting.dismiss()
         for connection in tuple(self._connections):
             connection.fail()

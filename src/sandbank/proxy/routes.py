@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sandbank.domain.errors import InvalidError
+from sandbank.proxy.load import Load
 from sandbank.proxy.origin import SANDBOX_POLICY, Origin, OriginPolicy
 
 _MASK = re.compile(r"[A-Za-z0-9._~%!$&'()*+,;=:\[\]{}-]+")
@@ -19,6 +20,7 @@ class LocalRoute:
 
     `dial` opens a non-blocking socket that connects to a port inside, and raises `OSError` or `NotFoundError`. `traffic_token`, when set,
     is asked of every request but the agent's. `mask_request_host` replaces the Host header; `${PORT}` in it stands for the port.
+    `https_ports` are those whose service speaks TLS (contract sdk-latest §1.6).
     """
 
     sandbox_id: str
@@ -26,20 +28,26 @@ class LocalRoute:
     dial: Callable[[int], socket.socket]
     traffic_token: str | None
     mask_request_host: str | None
+    https_ports: frozenset[int] = frozenset()
 
 
 class _Entry:
-    __slots__ = ("origins", "route")
+    __slots__ = ("load", "origins", "route")
 
     def __init__(self, route: LocalRoute) -> None:
         self.route = route
+        self.load = Load()  # of this execution alone: what an earlier one left open does not count
         self.origins: dict[int, Origin] = {}
 
 
 class RouteTable:
-    """Routable sandboxes by ID, and every connection into them. Lives in one event loop."""
+    """Routable sandboxes by ID, and every connection into them. Lives in one event loop.
 
-    def __init__(self, policy: OriginPolicy = SANDBOX_POLICY) -> None:
+    `max_connections` bounds the requests in progress of each sandbox; -1 for any number (contract data-plane §7.6).
+    """
+
+    def __init__(self, policy: OriginPolicy = SANDBOX_POLICY, *, max_connections: int = -1) -> None:
+        self.max_connections = max_connections
         self._policy = policy
         self._entries: dict[str, _Entry] = {}
 
@@ -79,7 +87,8 @@ class RouteTable:
         origin = entry.origins.get(port)
         if origin is None:
             dial = entry.route.dial
-            origin = entry.origins[port] = Origin(lambda: dial(port), self._policy)
+            speaks_tls = port in entry.route.https_ports
+            origin = entry.origins[port] = Origin(lambda: dial(port), self._policy, speaks_tls=speaks_tls, load=entry.load)
         return entry.route, origin
 
     def sweep(self, now: float) -> None:

@@ -7,7 +7,10 @@ from typing import Protocol, cast
 
 from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody, OpenBody
 from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, ResponseHead, find_response_end, parse_response_head
+from sandbank.proxy.load import Load
 from sandbank.proxy.reset import reset
+
+_MAX_INTERIM = 64  # 1xx answers before the final one: an endless row of them is no answer
 
 
 class ResponseSink(Protocol):
@@ -20,7 +23,7 @@ class ResponseSink(Protocol):
     def on_head(self, head: ResponseHead, first: bytes, *, open_ended: bool) -> None:
         """The final answer begins, with what has already come of its body; `open_ended` when that lasts until the connection ends.
 
-        After a 101 raw bytes follow, and `on_complete` is not called.
+        After a 101 raw bytes follow; `on_complete` then ends the tunnel both ways.
         """
         ...
 
@@ -52,6 +55,8 @@ class ResponseSink(Protocol):
 class UpstreamOwner(Protocol):
     """Who keeps count of a connection."""
 
+    load: Load
+
     def forget(self, connection: UpstreamConnection) -> None:
         """The connection is gone."""
         ...
@@ -64,7 +69,9 @@ class UpstreamConnection(asyncio.Protocol):
         "_body",
         "_buffer",
         "_closed",
+        "_ended_early",
         "_head_only",
+        "_interim",
         "_keep_alive",
         "_last_block",
         "_last_head",
@@ -89,6 +96,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._body: Body | None = None
         self._tunnel = False
         self._closed = False
+        self._ended_early = False
+        self._interim = 0
         self._head_only = False
         self._payload_only = False
         self._upgrade = False
@@ -106,10 +115,14 @@ class UpstreamConnection(asyncio.Protocol):
     def begin(self, sink: ResponseSink, *, head_only: bool, upgrade: bool, payload_only: bool) -> None:
         """Expect the answer to a request that the caller sends now: to a HEAD, with leave to switch protocols, without chunked framing."""
         self._sink = sink
+        self._owner.load.requests += 1
         self._head_only = head_only
         self._upgrade = upgrade
         self._payload_only = payload_only
+        self._interim = 0
         self.requests += 1
+        if self._buffer:
+            asyncio.get_running_loop().call_soon(self._read_early)
 
     def send(self, data: bytes) -> None:
         """Send request bytes; the sink is paused when too many wait."""
@@ -117,7 +130,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def half_close(self) -> None:
         """Send no more, read on."""
-        if not self.closed:
+        if not self.closed and self.transport.can_write_eof():  # in TLS there is no such thing
             self.transport.write_eof()
 
     def pause(self) -> None:
@@ -134,20 +147,26 @@ class UpstreamConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection in order; the sink hears nothing more."""
-        self._sink = None
+        self._release()
         self.transport.close()
 
     def cut(self) -> None:
         """End the connection hard; the sink hears nothing more."""
-        self._sink = None
+        self._release()
         reset(self.transport)
 
     def fail(self) -> None:
         """End the connection hard and tell the sink."""
-        sink, self._sink = self._sink, None
+        sink = self._release()
         reset(self.transport)
         if sink is not None:
             sink.on_lost()
+
+    def _release(self) -> ResponseSink | None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            self._owner.load.requests -= 1
+        return sink
 
     # What the event loop calls.
 
@@ -157,7 +176,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         sink = self._sink
         if sink is None:
-            self.cut()  # an idle origin has nothing to say, and what it says must not meet the next request
+            self._read_unasked(data)
         elif self._tunnel:
             sink.on_body(data)
         elif self._body is None:
@@ -168,8 +187,12 @@ class UpstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         sink = self._sink
         if sink is None:
-            return False
+            self._ended_early = bool(self._buffer)
+            return self._ended_early
         if self._tunnel:
+            if not self.transport.can_write_eof():
+                self._finish(sink, reusable=False)
+                return False
             sink.on_half_close()
             return True
         if isinstance(self._body, OpenBody):
@@ -179,7 +202,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
         self._owner.forget(self)
-        sink, self._sink = self._sink, None
+        sink = self._release()
         if sink is not None:
             sink.on_lost()
 
@@ -193,12 +216,33 @@ class UpstreamConnection(asyncio.Protocol):
 
     # Reading answers.
 
+    def _read_unasked(self, data: bytes) -> None:
+        if self.requests:
+            self.cut()  # an idle origin has nothing to say, and what it says must not meet the next request
+            return
+        # A server that answers whoever connects, as `nc -l < file` does: the request is on its way.
+        self._buffer += data
+        self.pause()
+
+    def _read_early(self) -> None:
+        sink = self._sink
+        if sink is None or not self._buffer:
+            return
+        data, self._buffer = self._buffer, b""
+        self.resume()
+        self._read_head(sink, data)
+        if self._ended_early and self._sink is not None and not self.eof_received():
+            self.transport.close()
+
     def _read_head(self, sink: ResponseSink, data: bytes) -> None:
+        searched = 0
         if self._buffer:
+            searched = max(len(self._buffer) - 3, 0)  # a head that comes byte by byte is not searched again from its start
             data = self._buffer + data
             self._buffer = b""
         while True:
-            found = find_response_end(data)
+            found = find_response_end(data, searched)
+            searched = 0
             if found is None:
                 if len(data) > MAX_HEAD_BYTES:
                     self.fail()
@@ -216,7 +260,13 @@ class UpstreamConnection(asyncio.Protocol):
             if head.status == 101:
                 self._switch(sink, head, data[start:])
                 return
+            self._interim += 1
+            if self._interim > _MAX_INTERIM:
+                self.fail()
+                return
             sink.on_interim(head)
+            if self._sink is None:
+                return
             data = data[start:]
             if not data:
                 return
@@ -279,6 +329,6 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish(sink, reusable=self._keep_alive and end == len(data))
 
     def _finish(self, sink: ResponseSink, *, reusable: bool) -> None:
-        self._sink = None
+        self._release()
         self._body = None
         sink.on_complete(reusable=reusable and not self.closed)
