@@ -42,6 +42,17 @@ class ApiSettings(BaseSettings):
         default=True,
         description="Whether the well-known credentials of local development work; false as soon as any service is not on loopback.",
     )
+    internal_bind: str = Field(
+        default="127.0.0.1",
+        description="Address of the internal gRPC. It does not ask who calls: only networks where every host is trusted.",
+    )
+    internal_grpc_port: int | None = Field(
+        default=5010,
+        ge=0,
+        le=65535,
+        validation_alias=AliasChoices("SANDBANK_INTERNAL_GRPC_PORT", "API_INTERNAL_GRPC_PORT", "internal_grpc_port"),
+        description="TCP port where client proxies on other machines ask about sandboxes that they do not know; none without it.",
+    )
     nodes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1:5008",), description="Nodes' gRPC addresses, `host:port`, separated by commas."
     )
@@ -55,7 +66,7 @@ class ApiSettings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("postgres_connection_string", "admin_token", "domain", mode="before")
+    @field_validator("postgres_connection_string", "admin_token", "domain", "internal_grpc_port", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

@@ -25,8 +25,10 @@ from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
 from sandbank.api.core.operations import Operations
 from sandbank.api.core.reconcile import NodeReconciler
+from sandbank.api.core.wake import SandboxWaker
 from sandbank.api.endpoints.http.application import build_application
 from sandbank.api.endpoints.http_server import HttpServer
+from sandbank.api.endpoints.resume_service import ResumeEndpoints
 from sandbank.api.settings import ApiSettings
 from sandbank.db.database import Database, sqlite_url
 from sandbank.db.schema import upgrade
@@ -34,8 +36,13 @@ from sandbank.domain.credentials import SandboxTokens
 from sandbank.domain.development import TOKEN_SEED
 from sandbank.domain.errors import InvalidError, SandbankError
 from sandbank.domain.sandbox import Sandbox
+from sandbank.rpc.resume import add_resume_service
+from sandbank.rpc.server import RpcServer
+from sandbank.servicekit.ports import require_free
 from sandbank.state.catalog import Catalog
 from sandbank.state.memory_sandbox_store import MemorySandboxStore
+
+_INTERNAL_GRACE_SECONDS = 2.0
 
 _log = structlog.get_logger("sandbank.api")
 
@@ -106,12 +113,19 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     flusher = UsageFlusher(usage, _on_error)
     watcher = NodeWatcher(nodes.addresses, NodeReconciler(nodes, store, store, routes, _on_sandbox_event), _on_error)
 
+    internal = RpcServer(_on_error)
+    add_resume_service(internal, ResumeEndpoints(SandboxWaker(store, accounts, routes, nodes.host_of)))
+
     async def prepare() -> None:
         require_safe(settings)
         await upgrade(database.engine)
         await watcher.first_pass()
+        if settings.internal_grpc_port is not None:
+            require_free(settings.internal_bind, settings.internal_grpc_port, "the API's internal gRPC")
+            await internal.start(f"{settings.internal_bind}:{settings.internal_grpc_port}")
 
     async def release() -> None:
+        await internal.stop(_INTERNAL_GRACE_SECONDS)
         await tasks.close()
         await flusher.flush()
         await nodes.close()

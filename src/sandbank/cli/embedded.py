@@ -56,7 +56,10 @@ def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSetting
     )
     given = api.model_fields_set
     secrets = {"admin_token": credentials.admin_token, "sandbox_access_token_hash_seed": credentials.token_hash_seed}
-    return api.model_copy(update={name: SecretStr(value) for name, value in secrets.items() if name not in given})
+    update: dict[str, object] = {name: SecretStr(value) for name, value in secrets.items() if name not in given}
+    if "internal_grpc_port" not in given:
+        update["internal_grpc_port"] = None  # for client proxies elsewhere; the one in this process sees the node's routes
+    return api.model_copy(update=update)
 
 
 def _client_proxy_settings(settings: NodeSettings, credentials: Credentials) -> ClientProxySettings:

@@ -45,6 +45,16 @@ class ClientProxySettings(BaseSettings):
     catalog_timeout_seconds: float = Field(
         default=1.0, gt=0, description="Seconds that a catalog look-up may take; what takes longer is answered as not found."
     )
+    api_grpc_address: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SANDBANK_API_GRPC_ADDRESS", "API_INTERNAL_GRPC_ADDRESS"),
+        description="`host:port` of the API's internal gRPC, asked about sandboxes that the catalog does not know; without it nobody is.",
+    )
+    resume_timeout_seconds: float = Field(
+        default=90.0,
+        gt=0,
+        description="Seconds that a request waits for that answer: the API itself waits 60 for a sandbox to change state.",
+    )
     drain_seconds: float = Field(
         default=5.0,
         ge=0,

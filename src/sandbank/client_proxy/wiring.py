@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 from sandbank.client_proxy.adapters.nodes import NodeResolver
+from sandbank.client_proxy.adapters.resume import Resumer
 from sandbank.client_proxy.endpoints.edge import EdgePages
 from sandbank.client_proxy.endpoints.health import HealthPages
-from sandbank.client_proxy.endpoints.service import ClientProxyService, Readiness
+from sandbank.client_proxy.endpoints.service import ClientProxyService, Readiness, Release
 from sandbank.client_proxy.settings import ClientProxySettings
 from sandbank.proxy.local import LocalResolver
 from sandbank.proxy.resolver import Resolver
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
+from sandbank.rpc.resume import ResumeClient
 from sandbank.state.catalog import Catalog
 
 
 def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: Catalog) -> ClientProxyService:
     """With `routes`, the table of the node in the same process, requests take one hop; else the catalog names the node for the second."""
     resolver: Resolver
+    resumer: Resumer | None = None
+    release: Release | None = None
     if routes is not None:
         resolver = LocalResolver(routes, first_hop=True)
     else:
-        resolver = NodeResolver(catalog, port=settings.orchestrator_proxy_port, timeout_seconds=settings.catalog_timeout_seconds)
+        if settings.api_grpc_address:
+            resumer, release = _resumer(settings.api_grpc_address, settings.resume_timeout_seconds)
+        resolver = NodeResolver(
+            catalog, port=settings.orchestrator_proxy_port, timeout_seconds=settings.catalog_timeout_seconds, resumer=resumer
+        )
     readiness = Readiness()
     others = []
     if settings.health_port is not None:
@@ -31,4 +39,15 @@ def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: 
     traffic = ProxyServer(
         "client-proxy", resolver, host=settings.bind, port=settings.client_proxy_port, drain_seconds=settings.drain_seconds
     )
-    return ClientProxyService(traffic, tuple(others), readiness)
+    return ClientProxyService(traffic, tuple(others), readiness, release)
+
+
+def _resumer(address: str, timeout_seconds: float) -> tuple[Resumer, Release]:
+    client = ResumeClient(address)
+    resumer = Resumer(client.resume, timeout_seconds)
+
+    async def release() -> None:
+        await resumer.close()
+        await client.close()
+
+    return resumer, release

@@ -27,6 +27,7 @@ from sandbank.orchestrator.core.status import NodeStatus, StatusBoard
 from sandbank.orchestrator.endpoints.info_service import InfoEndpoints, NodeIdentity
 from sandbank.orchestrator.endpoints.sandbox_service import SandboxEndpoints
 from sandbank.orchestrator.settings import OrchestratorSettings
+from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
@@ -49,6 +50,7 @@ def _namespaces(layout: NodeLayout) -> Driver:
 DRIVERS: dict[str, DriverMaker] = {"namespaces": _namespaces}
 
 _CLOSE_SECONDS = 5.0
+_PROXY_IDLE_SECONDS = 630.0  # contract data-plane §7.6: longer than the first hop keeps its connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +157,7 @@ def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | N
     if make_driver is None:
         raise InvalidError(f"there is no driver {settings.driver!r}; known: {', '.join(sorted(drivers or DRIVERS))}")
     driver = make_driver(settings.layout)
-    routes = RouteTable()
+    routes = RouteTable(max_connections=settings.sandbox_max_connections)
     proxy_routes = ProxyRoutes(routes, driver)
     records = RecordDirectory(settings.data_dir / "records")
     status = StatusBoard(_now)
@@ -178,7 +180,8 @@ def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | N
     rpc = RpcServer(_log_failure)
     add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal))
     add_info_service(rpc, InfoEndpoints(_identity(settings), status, inventory, sampler.latest))
-    proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port)
+    limits = ProxyLimits(idle_timeout_seconds=_PROXY_IDLE_SECONDS)
+    proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port, limits=limits)
     return OrchestratorService(
         Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from sandbank.rpc import environment  # noqa: F401  # before the library is loaded
@@ -40,7 +41,14 @@ class Channel:
         self._channel: grpc.aio.Channel | None = None
         self._calls: dict[str, Any] = {}
 
-    async def call(self, method: str, request: Message, response: type[ResponseT], timeout_seconds: float) -> ResponseT:
+    async def call(
+        self,
+        method: str,
+        request: Message,
+        response: type[ResponseT],
+        timeout_seconds: float,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> ResponseT:
         """One unary call with a deadline. Raises domain errors only; cancelling it cancels the call at the peer."""
         call = self._calls.get(method)
         if call is None:
@@ -52,7 +60,7 @@ class Channel:
             )
             self._calls[method] = call
         try:
-            result: ResponseT = await call(request, timeout=timeout_seconds)
+            result: ResponseT = await call(request, timeout=timeout_seconds, metadata=tuple(metadata))
         except grpc.aio.AioRpcError as failure:
             raise error_of(failure, self._peer) from failure
         return result

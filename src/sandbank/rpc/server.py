@@ -32,10 +32,11 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One unary method: its request's class and the coroutine function that answers it."""
+    """One unary method: its request's class and the coroutine function that answers it, given the call's metadata where it wants that."""
 
     request: type[Message]
-    answer: Callable[[Any], Awaitable[Message]]
+    answer: Callable[..., Awaitable[Message]]
+    wants_metadata: bool = False
 
 
 class RpcServer:
@@ -89,6 +90,8 @@ class RpcServer:
     def _handler(self, path: str, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
             try:
+                if method.wants_metadata:
+                    return await method.answer(request, _metadata(context))
                 return await method.answer(request)
             except SandbankError as error:
                 await _refuse(context, error)
@@ -97,6 +100,11 @@ class RpcServer:
                 await _refuse(context, InternalError("internal error"))
 
         return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=method.request.FromString, response_serializer=_serialize)
+
+
+def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:
+    pairs: Any = context.invocation_metadata() or ()
+    return {key: value for key, value in pairs if isinstance(value, str)}
 
 
 def _serialize(message: Message) -> bytes:

@@ -81,7 +81,12 @@ async def node() -> AsyncIterator[GrpcNode]:
 @pytest.fixture
 async def api(tmp_path: Path, node: GrpcNode) -> AsyncIterator[LiveApi]:
     settings = ApiSettings(
-        data_dir=tmp_path, api_port=free_port(), nodes=(node.address,), admin_token=SecretStr("operator"), allow_seeded_credentials=True
+        data_dir=tmp_path,
+        api_port=free_port(),
+        internal_grpc_port=None,
+        nodes=(node.address,),
+        admin_token=SecretStr("operator"),
+        allow_seeded_credentials=True,
     )
     database = Database(database_url(settings))
     build_id = await seed(database)

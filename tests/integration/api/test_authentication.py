@@ -106,7 +106,9 @@ async def test_the_use_of_a_key_is_noted(api: LiveApi) -> None:
 
 
 async def test_exposed_installations_refuse_what_everybody_knows(tmp_path: Path, node: GrpcNode) -> None:
-    settings = ApiSettings(data_dir=tmp_path, api_port=free_port(), nodes=(node.address,), allow_seeded_credentials=False)
+    settings = ApiSettings(
+        data_dir=tmp_path, api_port=free_port(), internal_grpc_port=None, nodes=(node.address,), allow_seeded_credentials=False
+    )
     exposed = build(settings, catalog=MemoryCatalog())
     try:
         with pytest.raises(InvalidError, match="SANDBOX_ACCESS_TOKEN_HASH_SEED"):

@@ -74,6 +74,7 @@ def _network(start: SandboxStart) -> SandboxNetworkConfig:
         ingress.traffic_access_token = start.traffic_access_token
     if start.mask_request_host is not None:
         ingress.mask_request_host = start.mask_request_host
+    ingress.https_ports.extend(start.https_ports)
     egress = SandboxNetworkEgressConfig(denied_cidrs=[_EVERYTHING] if start.allow_internet_access is False else [])
     return SandboxNetworkConfig(ingress=ingress, egress=egress)
 

@@ -139,6 +139,7 @@ class SandboxCreator:
             mask_request_host=network.mask_request_host,
             allow_internet_access=request.allow_internet_access,
             network=network.requested,
+            https_ports=network.https_ports,
         )
 
     async def _run(self, team: Team, start: SandboxStart) -> Sandbox:

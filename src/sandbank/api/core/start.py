@@ -27,6 +27,7 @@ class SandboxStart:
     mask_request_host: str | None
     allow_internet_access: bool | None
     network: Mapping[str, Any] | None
+    https_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from typing import Any
 
 import structlog
 
+from sandbank.client_proxy.adapters.resume import Resumer, knock_of, problem_of
+from sandbank.domain.errors import SandbankError
 from sandbank.proxy import page
 from sandbank.proxy.head import RequestHead
 from sandbank.proxy.local import direct_host, target_of
@@ -24,6 +26,7 @@ logger = structlog.get_logger(__name__)
 
 
 def _connect(address: str, port: int) -> socket.socket:
+    address = address.strip("[]")
     sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     code = sock.connect_ex((address, port))
@@ -34,10 +37,14 @@ def _connect(address: str, port: int) -> socket.socket:
 
 
 class NodeResolver:
-    """Asks the catalog which node runs a sandbox (contract data-plane §7.2). A catalog that fails counts as one that does not know."""
+    """Asks the catalog which node runs a sandbox, and `resumer`, if there is one, about those that it does not know.
 
-    def __init__(self, catalog: Catalog, *, port: int, timeout_seconds: float) -> None:
+    Contract data-plane §7.2. A catalog that fails is answered as if there were no such sandbox.
+    """
+
+    def __init__(self, catalog: Catalog, *, port: int, timeout_seconds: float, resumer: Resumer | None = None) -> None:
         self._catalog = catalog
+        self._resumer = resumer
         self._find_now: Callable[[str], CatalogEntry | None] | None = catalog.find_now if isinstance(catalog, MemoryCatalog) else None
         self._port = port
         self._timeout_seconds = timeout_seconds
@@ -49,9 +56,12 @@ class NodeResolver:
             target = target_of(head)
         except TargetError as error:
             return page.plain(400, str(error))
-        if self._find_now is not None:
-            return self._decide(head, target, self._find_now(target.sandbox_id))
-        return self._look_up(head, target)
+        if self._find_now is None:
+            return self._look_up(head, target)
+        entry = self._find_now(target.sandbox_id)
+        if entry is None and self._resumer is not None:
+            return self._resume(self._resumer, head, target)
+        return self._decide(head, target, entry.orchestrator_ip if entry is not None else "")
 
     async def _look_up(self, head: RequestHead, target: Target) -> Decision:
         try:
@@ -59,13 +69,20 @@ class NodeResolver:
                 entry = await self._catalog.find(target.sandbox_id)
         except Exception as error:  # noqa: BLE001  # request boundary: whatever a store raises, the client gets its page
             logger.warning("catalog look-up failed", sandbox_id=target.sandbox_id, error=str(error))
-            entry = None
-        return self._decide(head, target, entry)
+            return self._decide(head, target, "")
+        if entry is None and self._resumer is not None:
+            return await self._resume(self._resumer, head, target)
+        return self._decide(head, target, entry.orchestrator_ip if entry is not None else "")
 
-    def _decide(self, head: RequestHead, target: Target, entry: CatalogEntry | None) -> Decision:
-        if entry is None or not entry.orchestrator_ip:
+    async def _resume(self, resumer: Resumer, head: RequestHead, target: Target) -> Decision:
+        outcome = await resumer.resume(knock_of(head, target))
+        if isinstance(outcome, SandbankError):
+            return problem_of(target.sandbox_id, outcome).page(head.fields)
+        return self._decide(head, target, outcome)
+
+    def _decide(self, head: RequestHead, target: Target, address: str) -> Decision:
+        if not address:
             return page.sandbox_not_found(target.sandbox_id).page(head.fields)
-        address = entry.orchestrator_ip
         origin = self._origins.get(address)
         if origin is None:
             origin = self._origins[address] = Origin(lambda: _connect(address, self._port), NODE_POLICY)

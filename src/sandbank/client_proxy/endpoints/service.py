@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from sandbank.proxy.server import ProxyServer
+
+Release = Callable[[], Awaitable[None]]
 
 
 class Readiness:
@@ -18,14 +21,15 @@ class Readiness:
 
 
 class ClientProxyService:
-    """Traffic, health and edge ports as one service. `traffic` is the server that sandboxes are reached through."""
+    """Traffic, health and edge ports as one service. `traffic` is the server that sandboxes are reached through; `release` runs last."""
 
     name = "client-proxy"
 
-    def __init__(self, traffic: ProxyServer, others: tuple[ProxyServer, ...], readiness: Readiness) -> None:
+    def __init__(self, traffic: ProxyServer, others: tuple[ProxyServer, ...], readiness: Readiness, release: Release | None = None) -> None:
         self.traffic = traffic
         self._others = others
         self._readiness = readiness
+        self._release = release
 
     async def start(self) -> None:
         """Serve; `UnavailableError` names a port that is taken."""
@@ -42,3 +46,5 @@ class ClientProxyService:
         self._readiness.ready = False
         for server in (self.traffic, *self._others):
             await server.stop()
+        if self._release is not None:
+            await self._release()

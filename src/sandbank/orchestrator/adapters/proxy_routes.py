@@ -25,6 +25,7 @@ class ProxyRoutes:
                 dial=partial(self._driver.dial, sandbox.sandbox_id),
                 traffic_token=sandbox.traffic_token,
                 mask_request_host=sandbox.mask_host,
+                https_ports=sandbox.https_ports,
             )
         )
 

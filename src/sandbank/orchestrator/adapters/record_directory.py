@@ -91,6 +91,7 @@ def _encode(sandbox: RunningSandbox) -> bytes:
         "disk_mib": sandbox.disk_mib,
         "traffic_token": sandbox.traffic_token,
         "mask_host": sandbox.mask_host,
+        "https_ports": sorted(sandbox.https_ports),
         "auto_pause": sandbox.auto_pause,
         "config": base64.b64encode(sandbox.config).decode(),
     }
@@ -112,6 +113,7 @@ def _decode(content: bytes) -> RunningSandbox:
         disk_mib=int(document["disk_mib"]),
         traffic_token=document["traffic_token"],
         mask_host=document["mask_host"],
+        https_ports=frozenset(int(port) for port in document.get("https_ports", ())),  # older records have none
         auto_pause=bool(document["auto_pause"]),
         config=base64.b64decode(document["config"], validate=True),
     )

@@ -32,6 +32,7 @@ class SandboxOrder:
     allow_internet: bool = True
     traffic_token: str | None = None
     mask_host: str | None = None
+    https_ports: frozenset[int] = frozenset()
     auto_pause: bool = False
 
 
@@ -51,6 +52,7 @@ class RunningSandbox:
     mask_host: str | None
     auto_pause: bool
     config: bytes
+    https_ports: frozenset[int] = frozenset()
 
 
 MIN_FREE_DISK_MIB = 512
@@ -78,4 +80,5 @@ def running_from(order: SandboxOrder, started_at: datetime) -> RunningSandbox:
         mask_host=order.mask_host,
         auto_pause=order.auto_pause,
         config=order.config,
+        https_ports=order.https_ports,
     )

@@ -47,6 +47,7 @@ def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
         allow_internet=parse_internet(config),
         traffic_token=ingress.traffic_access_token if ingress.HasField("traffic_access_token") else None,
         mask_host=ingress.mask_request_host if ingress.HasField("mask_request_host") else None,
+        https_ports=frozenset(ingress.https_ports),
         auto_pause=config.auto_pause,
     )
 
