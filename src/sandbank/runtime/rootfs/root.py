@@ -69,13 +69,24 @@ def _mask(proc: str, null: str) -> None:
 
 def _write(path: str, text: str) -> None:
     """Write a small file unless it says so already: an unchanged one stays in the layer below."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            if file.read() == text:
-                return
-    except OSError:
-        pass
+    content = text.encode()
+    if _holds(path, content):
+        return
     if os.path.islink(path):
         os.unlink(path)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def _holds(path: str, content: bytes) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, len(content) + 1) == content
+    finally:
+        os.close(descriptor)
