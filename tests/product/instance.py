@@ -129,7 +129,7 @@ def for_tests() -> Instance:
     slot = int(os.environ.get("SANDBANK_TEST_SLOT", "0"))
     suffix = f"-{slot}" if slot else ""
     return Instance(
-        name=f"sbt{slot or ''}",
+        name="sb" + "tabcdefghi"[slot],  # none may begin with another's name
         data_dir=Path(f"/var/lib/sandbank-test{suffix}"),
         run_dir=Path(f"/run/sandbank-test{suffix}"),
         subnet=f"10.{220 + slot}.0.0/16" if slot else "10.215.0.0/16",

@@ -148,7 +148,7 @@ def _name_of(pid: int) -> str:
 
 def _mounts(instance: Instance) -> list[str]:
     """Mounts of this namespace under the installation's directories."""
-    roots = (str(instance.data_dir), str(instance.run_dir))
+    roots = (f"{instance.data_dir}/", f"{instance.run_dir}/")
     points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
     return [point for point in points if point.startswith(roots)]
 
