@@ -354,13 +354,17 @@ class ClientConnection(asyncio.Protocol):
             return
         minor = self._head.minor
         drop_framing = minor == 0 and head.chunked
-        if open_ended or drop_framing or self._owner.stopping:
+        if open_ended or drop_framing or self._owner.stopping or self._body_may_stay_away():
             self._keep_alive = False
         if not self._keep_alive:
             connection: bytes | None = b"close"
         else:
             connection = None if minor == 1 else b"keep-alive"
         self.transport.write(rewrite_response(head, connection=connection, drop_framing=drop_framing) + first)
+
+    def _body_may_stay_away(self) -> bool:
+        # Whoever asked first and is answered at once may send the body all the same or not: nobody can tell what comes next.
+        return self._body is not None and b"expect" in self._head.fields
 
     def _switch(self, head: ResponseHead, first: bytes) -> None:
         self._state = _TUNNEL
@@ -397,7 +401,7 @@ class ClientConnection(asyncio.Protocol):
     def refuse(self, page: Page) -> None:
         """See `ClientSide`."""
         head = self._head
-        if head.minor == 0 or self._owner.stopping or (self._body is not None and b"expect" in head.fields):
+        if head.minor == 0 or self._owner.stopping or self._body_may_stay_away():
             self._keep_alive = False
         self._response_begun = True
         self.transport.write(page.encode(close=not self._keep_alive, head_only=head.method == b"HEAD"))

@@ -11,7 +11,13 @@ from sandbank.domain.errors import NotFoundError
 from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.routes import LocalRoute, RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
+from tests.integration.proxy.hops import both_ways
 from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_answer, read_head
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    both_ways(metafunc)
+
 
 _HOST = f"80-{SANDBOX}.localhost"
 

@@ -9,7 +9,13 @@ import pytest
 from sandbank.proxy.origin import OriginPolicy
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
+from tests.integration.proxy.hops import both_ways
 from tests.integration.proxy.wire import SANDBOX, Answer, client, get, origin, read_answer, read_head, route_to
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    both_ways(metafunc)
+
 
 _ALWAYS_REUSE = OriginPolicy((), 0, 60.0, False, 64, 1000)
 

@@ -11,7 +11,12 @@ import websockets
 
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
+from tests.integration.proxy.hops import both_ways
 from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_answer, read_head, reset_on_close
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    both_ways(metafunc)
 
 
 async def test_events_arrive_one_by_one(proxy: ProxyServer) -> None:
