@@ -13,7 +13,7 @@ _FREE_BYTES_PER_CHUNK = 16
 
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
-_NO_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"connection", b"trailer"})
+FORBIDDEN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"connection", b"trailer"})
 
 
 class BodyError(Exception):
@@ -73,12 +73,13 @@ _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
 
 
 class ChunkedBody:
-    """A chunked body, checked as strictly as a head: hexadecimal sizes, CRLF only, trailers that are header lines."""
+    """A chunked body, checked as strictly as a head: hexadecimal sizes, CRLF only, `trailers` that are header lines."""
 
-    __slots__ = ("_overhead", "_partial", "_remaining", "_state", "_trailer_bytes", "done")
+    __slots__ = ("_overhead", "_partial", "_remaining", "_state", "_trailer_bytes", "done", "trailers")
 
     def __init__(self) -> None:
         self.done = False
+        self.trailers: list[bytes] = []
         self._state = _SIZE
         self._remaining = 0
         self._partial = b""
@@ -136,5 +137,6 @@ class ChunkedBody:
         else:
             self._trailer_bytes += len(line) + 2
             match = _TRAILER_LINE.fullmatch(line)
-            if match is None or match[1].lower() in _NO_TRAILERS or self._trailer_bytes > MAX_TRAILER_BYTES:
+            if match is None or match[1].lower() in FORBIDDEN_TRAILERS or self._trailer_bytes > MAX_TRAILER_BYTES:
                 raise BodyError("invalid trailer")
+            self.trailers.append(line)

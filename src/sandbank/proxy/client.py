@@ -381,6 +381,9 @@ class ClientConnection(asyncio.Protocol):
         """See `ClientSide`."""
         self.transport.write(data)
 
+    def trail(self, lines: list[bytes]) -> None:
+        """See `ClientSide`; HTTP/1.0, for which alone framing is taken off, has no trailers."""
+
     def complete(self) -> None:
         """See `ClientSide`."""
         if self._state == _TUNNEL:

@@ -8,11 +8,14 @@ import functools
 import os
 import socket
 import ssl
+from typing import TypeVar
 
 from sandbank.domain.errors import NotFoundError, SandbankError
 from sandbank.proxy.keepalive import watch
 from sandbank.proxy.origin import Origin
 from sandbank.proxy.upstream import UpstreamConnection
+
+C = TypeVar("C", bound=UpstreamConnection)
 
 
 class OriginClosedError(Exception):
@@ -46,7 +49,7 @@ async def _connected(sock: socket.socket) -> None:
         raise OSError(error, os.strerror(error))
 
 
-async def _attempt(origin: Origin, timeout_seconds: float) -> UpstreamConnection:
+async def _attempt(origin: Origin, timeout_seconds: float, kind: type[C]) -> C:
     try:
         sock = origin.dial()
     except NotFoundError as error:
@@ -62,7 +65,7 @@ async def _attempt(origin: Origin, timeout_seconds: float) -> UpstreamConnection
         raise
     try:
         async with asyncio.timeout(timeout_seconds):
-            connection = await _open(origin, sock)
+            connection = await _open(origin, sock, kind)
     except BaseException:
         sock.detach()  # the loop has closed the descriptor; closing it again could hit the next one of that number
         raise
@@ -74,33 +77,33 @@ async def _attempt(origin: Origin, timeout_seconds: float) -> UpstreamConnection
     return connection
 
 
-async def _open(origin: Origin, sock: socket.socket) -> UpstreamConnection:
-    def made() -> UpstreamConnection:
-        return UpstreamConnection(origin)
+async def _open(origin: Origin, sock: socket.socket, kind: type[C]) -> C:
+    def made() -> C:
+        return kind(origin)
 
     loop = asyncio.get_running_loop()
     if origin.speaks_tls:
         # The name that a program beside the service would use, for services that choose their certificate by it.
-        _, connection = await loop.create_connection(made, sock=sock, ssl=_tls(), server_hostname="localhost")
+        _, connection = await loop.create_connection(made, sock=sock, ssl=_tls(kind.alpn), server_hostname="localhost")
     else:
         _, connection = await loop.create_connection(made, sock=sock)
     return connection
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
+def _tls(alpn: str) -> ssl.SSLContext:
     """Encrypted and unverified: the peer is known by its address inside the sandbox, whatever certificate it has."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([alpn])
     # Small servers end answers of unknown length without a word of TLS; over this path nobody else can cut them short.
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
     return context
 
 
-async def connect(origin: Origin, timeout_seconds: float) -> UpstreamConnection:
-    """A new connection to `origin`, tried as often as its policy says.
+async def connect(origin: Origin, timeout_seconds: float, kind: type[C]) -> C:
+    """A new connection to `origin` of this `kind`, tried as often as its policy says.
 
     `OSError` (a timeout is one) when every attempt failed, `OriginClosedError` when there is no such origin any more. Cancelled: no socket
     is left.
@@ -109,7 +112,7 @@ async def connect(origin: Origin, timeout_seconds: float) -> UpstreamConnection:
         if origin.closed:
             raise OriginClosedError
         try:
-            return await _attempt(origin, timeout_seconds)
+            return await _attempt(origin, timeout_seconds, kind)
         except OSError:
             if pause_seconds is None:
                 raise

@@ -12,7 +12,7 @@ from sandbank.aiokit.tasks import TaskGroup
 from sandbank.proxy.dial import OriginClosedError, connect
 from sandbank.proxy.head import RequestHead, ResponseHead
 from sandbank.proxy.limits import ProxyLimits
-from sandbank.proxy.origin import IDEMPOTENT
+from sandbank.proxy.origin import IDEMPOTENT, Origin
 from sandbank.proxy.page import Page, plain
 from sandbank.proxy.resolver import Decision, Forward, Resolver
 from sandbank.proxy.rewrite import rewrite_request
@@ -32,6 +32,10 @@ class ClientSide(Protocol):
 
     def send(self, data: bytes) -> None:
         """Send bytes of the body."""
+        ...
+
+    def trail(self, lines: list[bytes]) -> None:
+        """Header lines after the body, which was asked for without its framing; `complete` follows."""
         ...
 
     def complete(self) -> None:
@@ -73,7 +77,7 @@ class Surroundings:
 
 
 class Exchange:
-    """Finds the origin of one request, sends it there, and brings the answer back."""
+    """Finds the origin of one request, sends it there, and brings the answer back; `payload_only` without its chunked framing."""
 
     __slots__ = (
         "_around",
@@ -83,6 +87,7 @@ class Exchange:
         "_has_body",
         "_head",
         "_origin_ended",
+        "_payload_only",
         "_pending",
         "_pending_bytes",
         "_replayable",
@@ -92,11 +97,12 @@ class Exchange:
         "_upstream",
     )
 
-    def __init__(self, around: Surroundings, client: ClientSide, head: RequestHead, *, has_body: bool) -> None:
+    def __init__(self, around: Surroundings, client: ClientSide, head: RequestHead, *, has_body: bool, payload_only: bool = False) -> None:
         self._around = around
         self._client = client
         self._head = head
         self._has_body = has_body
+        self._payload_only = payload_only or head.minor == 0
         self._request_done = not has_body
         self._client_ended = False
         self._origin_ended = False
@@ -196,7 +202,7 @@ class Exchange:
     async def _connect(self, forward: Forward) -> None:
         resolver = self._around.resolver
         try:
-            upstream = await connect(forward.origin, self._around.limits.dial_timeout_seconds)
+            upstream = await self._open(forward.origin)
         except OriginClosedError:
             self._task = None
             self._client.refuse(resolver.gone(self._head, forward))
@@ -213,6 +219,9 @@ class Exchange:
         finally:
             forward.origin.waiting.discard(self)
 
+    async def _open(self, origin: Origin) -> UpstreamConnection:
+        return await connect(origin, self._around.limits.dial_timeout_seconds, UpstreamConnection)
+
     def origin_closed(self) -> None:
         """The sandbox was removed while this request waited for a connection to it."""
         task, self._task = self._task, None
@@ -223,7 +232,7 @@ class Exchange:
     def _bind(self, upstream: UpstreamConnection, forward: Forward) -> None:
         head = self._head
         self._upstream = upstream
-        upstream.begin(self, head_only=head.method == b"HEAD", upgrade=head.upgrade is not None, payload_only=head.minor == 0)
+        upstream.begin(self, head_only=head.method == b"HEAD", upgrade=head.upgrade is not None, payload_only=self._payload_only)
         keep_alive = forward.origin.keep_alive
         outgoing = rewrite_request(head, host=forward.host, forwarded_host=forward.forwarded_host, keep_alive=keep_alive)
         if self._pending is not None:
@@ -259,6 +268,10 @@ class Exchange:
     def on_body(self, data: bytes) -> None:
         """See `ResponseSink`."""
         self._client.send(data)
+
+    def on_trailers(self, lines: list[bytes]) -> None:
+        """See `ResponseSink`."""
+        self._client.trail(lines)
 
     def on_complete(self, *, reusable: bool) -> None:
         """See `ResponseSink`."""

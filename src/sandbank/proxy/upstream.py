@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol, cast
+from typing import ClassVar, Protocol, cast
 
 from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody, OpenBody
 from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, ResponseHead, find_response_end, parse_response_head
@@ -29,6 +29,10 @@ class ResponseSink(Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Bytes of the body, with or without their chunked framing as `begin` was told."""
+        ...
+
+    def on_trailers(self, lines: list[bytes]) -> None:
+        """Header lines after the body, if its framing was taken off; `on_complete` follows."""
         ...
 
     def on_complete(self, *, reusable: bool) -> None:
@@ -63,7 +67,9 @@ class UpstreamOwner(Protocol):
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """A connection to an origin, with at most one request at a time."""
+    """A connection to an origin, with at most one request at a time; `alpn` is what it offers where the origin speaks TLS."""
+
+    alpn: ClassVar[str] = "http/1.1"
 
     __slots__ = (
         "_body",
@@ -329,6 +335,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish(sink, reusable=self._keep_alive and end == len(data))
 
     def _finish(self, sink: ResponseSink, *, reusable: bool) -> None:
+        body, self._body = self._body, None
         self._release()
-        self._body = None
+        if self._payload_only and isinstance(body, ChunkedBody) and body.trailers:
+            sink.on_trailers(body.trailers)
         sink.on_complete(reusable=reusable and not self.closed)
