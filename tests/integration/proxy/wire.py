@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -24,14 +25,21 @@ def dial_loopback(port: int) -> socket.socket:
     return sock
 
 
-def route_to(sandbox_id: str = SANDBOX, *, token: str | None = None, mask: str | None = None, real_port: int | None = None) -> LocalRoute:
+def route_to(
+    sandbox_id: str = SANDBOX,
+    *,
+    token: str | None = None,
+    mask: str | None = None,
+    real_port: int | None = None,
+    https_ports: Iterable[int] = (),
+) -> LocalRoute:
     """A route whose sandbox is this machine's loopback; with `real_port` every port of the sandbox leads there."""
-    return LocalRoute(sandbox_id, "execution-1", lambda port: dial_loopback(real_port or port), token, mask)
+    return LocalRoute(sandbox_id, "execution-1", lambda port: dial_loopback(real_port or port), token, mask, frozenset(https_ports))
 
 
 @asynccontextmanager
-async def origin(handler: Handler) -> AsyncIterator[int]:
-    """A server on loopback; yields its port. The handler's connection is closed when it returns."""
+async def origin(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server on loopback, in TLS with a `context`; yields its port. The handler's connection is closed when it returns."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,7 +54,7 @@ async def origin(handler: Handler) -> AsyncIterator[int]:
             writer.close()
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
