@@ -107,7 +107,8 @@ def _set_limits() -> None:
         if most != resource.RLIM_INFINITY:
             wanted = most if wanted == resource.RLIM_INFINITY else min(wanted, most)
         resource.setrlimit(kind, (wanted, most if most == resource.RLIM_INFINITY else max(wanted, most)))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    # No core files, and none for a program of the node's either: see the filter, which keeps it so.
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
 
 
 def _keep_only(descriptor: int) -> None:

@@ -14,7 +14,7 @@ from sandbank.runtime.driver import Limits
 LIMITS = Limits(vcpu=2, memory_mib=512, disk_mib=1024, pids=100)
 UNIFIED_FILES = ("memory.max", "memory.swap.max", "cpu.max", "pids.max", "cgroup.procs")
 LEGACY_FILES = {
-    "memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+    "memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.kmem.tcp.limit_in_bytes"),
     "cpu": ("cpu.cfs_quota_us",),
     "pids": ("pids.max",),
 }
@@ -109,5 +109,6 @@ def test_limits_on_version_1(tmp_path: Path) -> None:
     groups.group("i1").create(LIMITS)
     assert (tmp_path / "memory/p/i1/memory.limit_in_bytes").read_text(encoding="ascii") == str(512 << 20)
     assert (tmp_path / "memory/p/i1/memory.memsw.limit_in_bytes").read_text(encoding="ascii") == str(512 << 20)
+    assert (tmp_path / "memory/p/i1/memory.kmem.tcp.limit_in_bytes").read_text(encoding="ascii") == str(128 << 20)
     assert (tmp_path / "cpu/p/i1/cpu.cfs_quota_us").read_text(encoding="ascii") == "200000"
     assert (tmp_path / "pids/p/i1/pids.max").read_text(encoding="ascii") == "100"

@@ -93,6 +93,8 @@ class Group:
             return
         _write(self._directories["memory"] / "memory.limit_in_bytes", memory)
         _write_if_there(self._directories["memory"] / "memory.memsw.limit_in_bytes", memory)
+        # What waits in sockets is counted apart here, and not at all without a limit; all of TCP on the node shares one allowance.
+        _write_if_there(self._directories["memory"] / "memory.kmem.tcp.limit_in_bytes", str((limits.memory_mib << 20) // 4))
         _write(self._directories["cpu"] / "cpu.cfs_quota_us", str(quota))
         _write(self._directories["pids"] / "pids.max", str(limits.pids))
 

@@ -76,6 +76,10 @@ _X32_BIT = 0x40000000
 # and with them most of the kernel's attack surface.
 _CLONE_NAMESPACES = 0x80 | 0x20000 | 0x2000000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x20000000 | 0x40000000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK, _NETLINK_ROUTE = 1, 2, 10, 16, 0
+# By default, ICMP (ping without privileges), TCP, UDP, ICMPv6. Asking for another one makes kernels load SCTP, DCCP, L2TP and their like.
+_INTERNET_PROTOCOLS = (0, 1, 6, 17, 58)
+_SOL_TCP, _TCP_ULP = 6, 31
+_RLIMIT_CORE = 4
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 # Linux, 32-bit naming, no randomisation (debuggers), and the question what it is.
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0x40000, 0xFFFFFFFF)
@@ -88,11 +92,16 @@ def _fail(number: int) -> Instruction:
 
 
 _PASS: Instruction = (_RETURN, 0, 0, _ALLOW)
+_PRETEND: Instruction = _fail(0)  # nothing is done, and the caller sees success
 
 
 def _argument(index: int) -> Instruction:
     # The low half; the high half of these arguments (flags, families, requests) is ignored by the kernel too.
     return (_LOAD_WORD, 0, 0, _OFFSET_ARGUMENTS + 8 * index)
+
+
+def _high_half(index: int) -> Instruction:
+    return (_LOAD_WORD, 0, 0, _OFFSET_ARGUMENTS + 8 * index + 4)
 
 
 def _one_of(values: Iterable[int], otherwise: int) -> list[Instruction]:
@@ -101,23 +110,63 @@ def _one_of(values: Iterable[int], otherwise: int) -> list[Instruction]:
     return [*compares, _fail(otherwise), _PASS]
 
 
+def _sockets() -> list[Instruction]:
+    internet = [_argument(2), *_one_of(_INTERNET_PROTOCOLS, errno.EPROTONOSUPPORT)]
+    return [
+        _argument(0),
+        (_JUMP_EQUAL, 0, 1, _AF_UNIX),
+        _PASS,
+        (_JUMP_EQUAL, 1, 0, _AF_INET),
+        (_JUMP_EQUAL, 0, len(internet), _AF_INET6),
+        *internet,
+        (_JUMP_EQUAL, 0, 2, _AF_NETLINK),
+        _argument(2),
+        (_JUMP_EQUAL, 1, 0, _NETLINK_ROUTE),
+        _fail(errno.EAFNOSUPPORT),
+        _PASS,
+    ]
+
+
+def _core_size(resource: int, new: int, old: int | None) -> list[Instruction]:
+    """Setting the limit of core files does nothing. It is 1 for good: the one value at which the kernel starts no program of the node's
+    (`core_pattern` beginning with a pipe), where 0 would start it. Asking what it was in the same call cannot be answered from here."""
+    set_and_asked = (
+        [] if old is None else [_argument(old), (_JUMP_EQUAL, 0, 2, 0), _high_half(old), (_JUMP_EQUAL, 1, 0, 0), _fail(errno.EPERM)]
+    )
+    is_set = [*set_and_asked, _PRETEND]
+    return [
+        _argument(resource),
+        (_JUMP_EQUAL, 0, 4 + len(is_set), _RLIMIT_CORE),
+        _argument(new),
+        (_JUMP_EQUAL, 0, 2, 0),
+        _high_half(new),
+        (_JUMP_EQUAL, len(is_set), 0, 0),
+        *is_set,
+        _PASS,
+    ]
+
+
 def _by_argument() -> dict[str, list[Instruction]]:
     """Blocks that decide by an argument; each ends in a return on every path."""
     return {
         "clone": [_argument(0), (_JUMP_ANY_BIT, 0, 1, _CLONE_NAMESPACES), _fail(errno.EPERM), _PASS],
         "clone3": [_fail(errno.ENOSYS)],
-        "socket": [
-            _argument(0),
-            (_JUMP_EQUAL, 0, 3, _AF_NETLINK),
+        "socket": _sockets(),
+        "setsockopt": [  # protocols on top of TCP in the kernel, TLS and SMC
+            _argument(1),
+            (_JUMP_EQUAL, 0, 3, _SOL_TCP),
             _argument(2),
-            (_JUMP_EQUAL, 0, 4, _NETLINK_ROUTE),
-            _PASS,
-            (_JUMP_EQUAL, 3, 0, _AF_UNIX),
-            (_JUMP_EQUAL, 2, 0, _AF_INET),
-            (_JUMP_EQUAL, 1, 0, _AF_INET6),
-            _fail(errno.EAFNOSUPPORT),
+            (_JUMP_EQUAL, 0, 1, _TCP_ULP),
+            _fail(errno.ENOENT),
             _PASS,
         ],
+        # `fs.aio-max-nr` is one number for the whole node, and one process could use it up.
+        "io_setup": [_fail(errno.ENOSYS)],
+        # Every file system of the node would be flushed. Nothing that a sandbox writes outlives a crash of the node anyway.
+        "sync": [_PRETEND],
+        "syncfs": [_PRETEND],
+        "setrlimit": _core_size(0, 1, None),
+        "prlimit64": _core_size(1, 2, 3),
         "ioctl": [
             _argument(1),
             (_JUMP_EQUAL, 1, 0, _TIOCSTI),

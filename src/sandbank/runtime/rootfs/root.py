@@ -23,6 +23,8 @@ _MASKED_FILES = (
 )
 _MASKED_DIRECTORIES = ("acpi", "scsi", "asound", "driver")
 _READONLY_DIRECTORIES = ("sys", "irq", "bus", "fs", "tty")
+# All sandboxes together get what `kernel.pty.max` leaves beside the node's own, 3072 by default: none of them shall have all of it.
+_TERMINALS = 256
 
 
 def enter(layer_count: int, hostname: str, shared_memory_bytes: int) -> None:
@@ -40,7 +42,8 @@ def enter(layer_count: int, hostname: str, shared_memory_bytes: int) -> None:
     mounts.bind(stage.SYSTEM, f"{root}/sys", recursive=True)
     # Before the pivot: the kernel wants to see a whole /proc before it gives out another.
     mounts.mount("proc", f"{root}/proc", "proc", mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC)
-    mounts.mount("devpts", f"{root}/dev/pts", "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+    terminals = f"newinstance,ptmxmode=0666,mode=0620,gid=5,max={_TERMINALS}"
+    mounts.mount("devpts", f"{root}/dev/pts", "devpts", mounts.MS_NOSUID | mounts.MS_NOEXEC, terminals)
     no_programs = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
     mounts.mount(
         "tmpfs", f"{root}/dev/{stage.SHARED_MEMORY}", "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, f"mode=1777,size={shared_memory_bytes}"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from sandbank.runtime.linux import mounts
 
 UPPER, DEVICES, SYSTEM, ROOT = "u", "dev", "sys", "root"
+_WHOLE_SYSTEM = "sysfs"
 NOTHING = "none"  # an empty directory that nobody can write to, bound over what is hidden: a mount of its own for each takes longer
 SHARED_MEMORY = "shm"  # below the devices
 
@@ -24,8 +25,9 @@ _DEVICE_LINKS = {
     "stderr": "/proc/self/fd/2",
 }
 _READONLY_FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-# What sysfs says of the machine rather than of the sandbox: firmware tables, serial numbers, disks, kernel internals.
-_HIDDEN_SYSTEM = ("firmware", "kernel", "block", "dev", "devices/virtual/dmi", "hypervisor")
+# What of sysfs a sandbox sees: processors, memory nodes, its own interfaces. The rest tells of the node's disks, of the files behind its
+# loop devices, of what each neighbour has written, of serial numbers, modules and kernel internals.
+_SHOWN_SYSTEM = ("devices/system", "devices/virtual/net", "class/net")
 
 
 def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgroups: Mapping[str, str]) -> None:
@@ -68,19 +70,17 @@ def _make_devices() -> None:
 
 
 def _mount_system(cgroups: Mapping[str, str]) -> None:
-    """A sysfs of the sandbox's network namespace, which shows its interfaces and not the node's."""
-    flags = _READONLY_FLAGS
+    """Some of the sysfs of the sandbox's network namespace, and the sandbox's own groups."""
+    # The whole of it stays behind with the stage at the pivot.
+    os.mkdir(_WHOLE_SYSTEM)
+    mounts.mount("sysfs", _WHOLE_SYSTEM, "sysfs", _READONLY_FLAGS)
     os.mkdir(SYSTEM)
-    mounts.mount("sysfs", SYSTEM, "sysfs", flags)
-    for name in _HIDDEN_SYSTEM:
-        if os.path.isdir(f"{SYSTEM}/{name}") and not os.path.islink(f"{SYSTEM}/{name}"):
-            mounts.bind(NOTHING, f"{SYSTEM}/{name}")
-    if not cgroups:
-        return
-    top = f"{SYSTEM}/fs/cgroup"
-    mounts.mount("tmpfs", top, "tmpfs", flags & ~mounts.MS_RDONLY, "size=64k,mode=755")
+    mounts.mount("tmpfs", SYSTEM, "tmpfs", _READONLY_FLAGS & ~mounts.MS_RDONLY, "size=64k,mode=755")
+    for name in _SHOWN_SYSTEM:
+        os.makedirs(f"{SYSTEM}/{name}")
+        mounts.bind(f"{_WHOLE_SYSTEM}/{name}", f"{SYSTEM}/{name}")
     for name, source in cgroups.items():
-        os.makedirs(f"{top}/{name}", exist_ok=True)
-        mounts.bind_readonly(source, f"{top}/{name}")
-    if "" not in cgroups:
-        mounts.mount(None, top, None, mounts.MS_REMOUNT | flags)
+        group = f"{SYSTEM}/fs/cgroup/{name}"
+        os.makedirs(group, exist_ok=True)
+        mounts.bind_readonly(source, group)
+    mounts.mount(None, SYSTEM, None, mounts.MS_REMOUNT | _READONLY_FLAGS)
