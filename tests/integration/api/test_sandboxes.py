@@ -116,11 +116,12 @@ async def test_semantic_errors(api: LiveApi) -> None:
 
 
 async def test_network_options_reach_the_node_and_are_echoed(api: LiveApi) -> None:
-    network = {"allowPublicTraffic": False, "maskRequestHost": "localhost:${PORT}"}
+    network = {"allowPublicTraffic": False, "maskRequestHost": "localhost:${PORT}", "httpsPorts": [8443, 3000]}
     created = await create(api, network=network, allow_internet_access=False)
     sent = api.node.created[0].sandbox
     assert sent.network.ingress.traffic_access_token == created["trafficAccessToken"] != ""
     assert sent.network.ingress.mask_request_host == "localhost:${PORT}"
+    assert sorted(sent.network.ingress.https_ports) == [3000, 8443]
     assert list(sent.network.egress.denied_cidrs) == ["0.0.0.0/0"]
     got = (await api.client.get(f"/sandboxes/{created['sandboxID']}")).json()
     assert (got["network"], got["allowInternetAccess"]) == (network, False)

@@ -21,7 +21,8 @@ START = SandboxStart(
     traffic_access_token="traffic",
     mask_request_host="localhost",
     allow_internet_access=False,
-    network={"allowPublicTraffic": False, "maskRequestHost": "localhost"},
+    network={"allowPublicTraffic": False, "maskRequestHost": "localhost", "httpsPorts": [8443]},
+    https_ports=(8443,),
 )
 
 
@@ -37,6 +38,7 @@ def test_a_record_survives_the_round_trip() -> None:
         end_time=to_timestamp(started.end_at),
     )
     assert read_running(running, "n1") == record(START, started, "n1", "e1")
+    assert list(request.sandbox.network.ingress.https_ports) == [8443]
 
 
 def test_a_bare_sandbox_too() -> None:

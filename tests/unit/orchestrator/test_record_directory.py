@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ SANDBOX = RunningSandbox(
     mask_host=None,
     auto_pause=False,
     config=b"\x00\xff",
+    https_ports=frozenset({8443, 3000}),
 )
 
 
@@ -72,3 +74,9 @@ def test_a_disk_that_refuses(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UnavailableError):
         RecordDirectory(tmp_path / "file").load_all()
+
+
+def test_records_of_before_there_were_ports_that_speak_tls_are_read() -> None:
+    older = json.loads(_encode(SANDBOX))
+    del older["https_ports"]
+    assert _decode(json.dumps(older).encode()) == replace(SANDBOX, https_ports=frozenset())

@@ -1,0 +1,1 @@
+"""The client proxy's rules, without sockets."""
