@@ -1,0 +1,1 @@
+"""Client proxies over real sockets, with real nodes and APIs behind them."""
