@@ -18,7 +18,7 @@ from sandbank.domain.errors import ConflictError, DeniedError, ExhaustedError, I
 from sandbank.proxy.server import ProxyServer
 from sandbank.state.catalog import CatalogEntry, MemoryCatalog
 from tests.integration.client_proxy.conftest import Api
-from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_answer, read_head
+from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_answer, read_head, reset_on_close
 
 
 class StoredCatalog(MemoryCatalog):
@@ -165,6 +165,7 @@ async def test_a_client_that_leaves_ends_the_call_that_was_made_for_it(node: Pro
             await browser.send(get(80))
             while not api.asked:
                 await asyncio.sleep(0.01)
+            reset_on_close(browser.writer)  # one that only stops sending would still wait for its answer
         async with asyncio.timeout(10):
             await api.cancelled.wait()
 
