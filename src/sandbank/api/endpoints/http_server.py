@@ -10,12 +10,15 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from sandbank.api.endpoints.http_connection import Connection
 from sandbank.domain.errors import InternalError
+from sandbank.proxy.reset import reset
 from sandbank.servicekit.ports import listen
 
 # Longer than the 600 s after which load balancers drop idle connections, so that it is never us who close first (REST contract §1).
 _KEEP_ALIVE_SECONDS = 620
 _GRACE_SECONDS = 10
+_LOOK_EVERY_TICKS = 5  # of a tenth of a second each
 
 
 class _Server(uvicorn.Server):
@@ -28,6 +31,14 @@ class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _LOOK_EVERY_TICKS == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection) and connection.is_overdue(now):
+                    reset(connection.transport)  # or the kernel would go on offering what was not taken
+        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -51,7 +62,7 @@ class HttpServer:
         """Serve until `stop`; `serving` is set once requests are answered. Cancelling breaks off what is in flight."""
         config = uvicorn.Config(
             self._app,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
