@@ -9,7 +9,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.text import Text
 
-from sandbank.cli import kernel_checks, node_checks
+from sandbank.cli import kernel_checks, name_checks, node_checks
 from sandbank.cli.check import Check, fail
 from sandbank.cli.console import say
 from sandbank.cli.settings import NodeSettings
@@ -47,6 +47,8 @@ def examine(settings: NodeSettings) -> Iterator[Check]:
         ("criu", kernel_checks.criu),
         ("packages", node_checks.packages),
         ("ports", lambda: node_checks.ports(settings)),
+        ("names", lambda: name_checks.names(settings)),
+        ("certificate", lambda: name_checks.certificate(settings)),
         ("disk", lambda: node_checks.disk(settings)),
         ("disk quotas", lambda: node_checks.disk_quotas(settings)),
         ("memory", node_checks.memory),

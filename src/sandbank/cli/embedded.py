@@ -53,6 +53,7 @@ def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSetting
         data_dir=settings.data_dir,
         nodes=(settings.orchestrator_address,),
         allow_seeded_credentials=not settings.is_exposed,
+        domain=str(settings.public_domain),
     )
     given = api.model_fields_set
     secrets = {"admin_token": credentials.admin_token, "sandbox_access_token_hash_seed": credentials.token_hash_seed}
@@ -68,6 +69,11 @@ def _client_proxy_settings(settings: NodeSettings, credentials: Credentials) -> 
         "client_proxy_port": settings.client_proxy_port,
         "edge_port": settings.edge_port,
         "orchestrator_proxy_port": settings.orchestrator_proxy_port,
+        "domain": str(settings.public_domain),
+        "api_address": settings.api_address,
+        "certificate": settings.certificate,
+        "certificate_key": settings.certificate_key,
+        "local_ca_dir": settings.local_ca_dir,
     }
     proxy = ClientProxySettings(**fields)
     update: dict[str, object] = {}

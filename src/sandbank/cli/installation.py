@@ -24,6 +24,9 @@ class RunningService:
     started_at: str
     api_url: str
     sandbox_url: str
+    domain: str = ""
+    certificate: str = ""
+    authority: str = ""  # of the local CA, if it is one
 
 
 class Installation:

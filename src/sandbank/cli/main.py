@@ -29,13 +29,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when ready, leave the services running.")] = False,
     bind: Annotated[str | None, typer.Option(help="Address to serve on; beyond loopback, keys are generated [default: 127.0.0.1].")] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option(help="NAME[:PORT] of https://api.NAME and https://<port>-<ID>.NAME [default: sandbank.localhost:3002]."),
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="PEM file for api.NAME and *.NAME, with its chain [default: one from a local CA].")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file with the certificate's key.")] = None,
     data_dir: DataDir = None,
     run_dir: RunDir = None,
 ) -> None:
     """Start Sandbank, installing and building what is missing, and greet from a sandbox."""
     from sandbank.cli.up import up as run
 
-    run(_settings(bind=bind, data_dir=data_dir, run_dir=run_dir), detach=detach)
+    given = {"bind": bind, "domain": domain, "certificate": _absolute(certificate), "certificate_key": _absolute(key)}
+    run(_settings(**given, data_dir=data_dir, run_dir=run_dir), detach=detach)
 
 
 @app.command()
@@ -69,6 +78,19 @@ def doctor(as_json: AsJson = False, data_dir: DataDir = None, run_dir: RunDir = 
 
 
 @app.command()
+def ca(
+    bundle: Annotated[bool, typer.Option("--bundle", help="With everything else that this machine trusts, for SSL_CERT_FILE.")] = False,
+    path: Annotated[bool, typer.Option("--path", help="Where the file is, instead of what is in it.")] = False,
+    data_dir: DataDir = None,
+    run_dir: RunDir = None,
+) -> None:
+    """Print the certificate of the local CA, for clients to trust."""
+    from sandbank.cli.tls import print_ca
+
+    print_ca(_settings(data_dir=data_dir, run_dir=run_dir), bundle=bundle, path=path)
+
+
+@app.command()
 def version() -> None:
     """Print the version."""
     sys.stdout.write(VERSION + "\n")
@@ -95,6 +117,10 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()  # a detached service has another working directory
 
 
 def _settings(**given: object) -> Any:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from sandbank.cli.settings import NodeSettings
+from sandbank.client_proxy.adapters.certificates import load_checked
 from sandbank.domain.errors import DeniedError, ExhaustedError, UnavailableError
 from sandbank.servicekit.ports import require_free
 
@@ -38,6 +39,13 @@ def require_ports(settings: NodeSettings) -> None:
     """Raise `UnavailableError` naming the first port that is taken, and by whom."""
     for what, (host, port) in settings.ports.items():
         require_free(host, port, what)
+
+
+def require_certificate(settings: NodeSettings) -> None:
+    """Raise `InvalidError` when the certificate that the operator gave is none for this domain."""
+    if settings.certificate is not None and settings.certificate_key is not None:
+        domain = settings.public_domain
+        load_checked(settings.certificate, settings.certificate_key, (domain.api_name, f"*.{domain.name}"))
 
 
 def require_space(directory: Path, needed_mib: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sandbank.cli.credentials import Credentials, CredentialsFile
 from sandbank.cli.greeting import Greeting
 from sandbank.cli.settings import NodeSettings
+from sandbank.cli.tls import planned_tls
 
 
 def ready_text(settings: NodeSettings, credentials: Credentials, greeting: Greeting, *, show_keys: bool) -> str:
@@ -18,6 +19,7 @@ def ready_text(settings: NodeSettings, credentials: Credentials, greeting: Greet
         "",
         f"  API            {settings.api_url}",
         f"  Sandboxes      {settings.sandbox_url}",
+        f"  By name        {settings.public_domain.api_url}, https://<port>-<sandboxID>.{settings.public_domain}",
     ]
     if show_keys:
         lines += [f"  API key        {credentials.api_key}", f"  Access token   {credentials.access_token}"]
@@ -27,10 +29,23 @@ def ready_text(settings: NodeSettings, credentials: Credentials, greeting: Greet
 
 
 def _lines_to_paste(settings: NodeSettings, shell_key: str) -> list[str]:
+    tls = planned_tls(settings)
+    trust = []
+    if tls.authority is not None:
+        trust = [
+            f"export SSL_CERT_FILE={tls.authority.bundle}   # Python",
+            f"export NODE_EXTRA_CA_CERTS={tls.authority.certificate}   # JavaScript and the e2b CLI",
+        ]
     return [
+        "# by address",
         f"export E2B_API_KEY={shell_key}",
         f"export E2B_API_URL={settings.api_url}",
         f"export E2B_SANDBOX_URL={settings.sandbox_url}",
+        "",
+        "# or by name, over TLS: sandboxes have addresses for browsers, too",
+        f"export E2B_API_KEY={shell_key}",
+        f"export E2B_DOMAIN={tls.domain}",
+        *trust,
         "",
         "# pip install e2b",
         "from e2b import Sandbox",

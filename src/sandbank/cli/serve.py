@@ -14,6 +14,7 @@ from sandbank.cli.accounts import prepare_accounts
 from sandbank.cli.credentials import Credentials
 from sandbank.cli.embedded import build_services
 from sandbank.cli.installation import Installation, RunningService
+from sandbank.cli.tls import planned_tls
 from sandbank.servicekit import footing, logs
 from sandbank.servicekit.supervisor import Supervisor
 
@@ -41,7 +42,18 @@ async def _serve(installation: Installation, build: Build, on_ready: OnReady) ->
     def ready() -> None:
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         footing.settle_memory()
-        installation.note(RunningService(os.getpid(), started_at, settings.api_url, settings.sandbox_url))
+        tls = planned_tls(settings)
+        installation.note(
+            RunningService(
+                os.getpid(),
+                started_at,
+                settings.api_url,
+                settings.sandbox_url,
+                domain=str(tls.domain),
+                certificate=str(tls.certificate),
+                authority="" if tls.authority is None else str(tls.authority.certificate),
+            )
+        )
         on_ready(credentials)
 
     services = build_services(settings, credentials, installation.take_end_request)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from sandbank.domain.errors import InvalidError
+from sandbank.servicekit.public_domain import PublicDomain
+
+LOCAL_NAME = "sandbank.localhost"
+"""The domain without configuration. Two labels: clients refuse a certificate for `*.localhost`."""
 
 
 class NodeSettings(BaseSettings):
@@ -23,7 +30,21 @@ class NodeSettings(BaseSettings):
     orchestrator_bind: str = Field(default="127.0.0.1", description="Address of the orchestrator's gRPC and of its sandbox proxy.")
     api_port: int = Field(default=3000, ge=1, le=65535, description="TCP port of the REST API.")
     edge_port: int = Field(default=3001, ge=1, le=65535, description="TCP port of the edge API.")
-    client_proxy_port: int = Field(default=3002, ge=1, le=65535, description="TCP port for traffic to sandboxes.")
+    client_proxy_port: int = Field(
+        default=3002,
+        ge=1,
+        le=65535,
+        description="TCP port for traffic to sandboxes, TLS and cleartext alike; with `SANDBANK_DOMAIN` that domain's port if not given.",
+    )
+    domain: str | None = Field(
+        default=None,
+        description="`NAME` or `NAME:PORT` (else 443) of `https://api.NAME` and `https://<port>-<sandboxID>.NAME`, and the `domain` that "
+        f"clients are told; else `{LOCAL_NAME}` with the port for traffic to sandboxes.",
+    )
+    certificate: Path | None = Field(
+        default=None, description="PEM file with a certificate for `api.NAME` and `*.NAME` and its chain; without it a local CA issues one."
+    )
+    certificate_key: Path | None = Field(default=None, description="PEM file with the certificate's key, unencrypted.")
     orchestrator_proxy_port: int = Field(default=5007, ge=1, le=65535, description="TCP port of the sandbox proxy.")
     orchestrator_port: int = Field(default=5008, ge=1, le=65535, description="TCP port of the orchestrator's gRPC.")
     log_level: str = Field(default="info", description="debug, info, warning or error.")
@@ -31,6 +52,33 @@ class NodeSettings(BaseSettings):
     base_vcpu: int = Field(default=2, ge=1, description="CPUs of a sandbox of the `base` template.")
     base_memory_mib: int = Field(default=1024, ge=128, description="MiB of memory of a sandbox of the `base` template.")
     base_disk_mib: int = Field(default=10_240, ge=512, description="MiB that a sandbox of the `base` template may write.")
+
+    @field_validator("domain", "certificate", "certificate_key", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if (self.certificate is None) != (self.certificate_key is None):
+            raise InvalidError("a certificate needs its key and a key its certificate: give both or none")
+        if self.domain is not None:
+            domain = PublicDomain.parse(self.domain)
+            if "client_proxy_port" not in self.model_fields_set:
+                self.client_proxy_port = domain.port
+        elif self.certificate is not None:
+            raise InvalidError("a certificate is for a domain: say which one with --domain or SANDBANK_DOMAIN")
+        return self
+
+    @property
+    def public_domain(self) -> PublicDomain:
+        """Where clients find API and sandboxes by name."""
+        return PublicDomain.parse(self.domain) if self.domain is not None else PublicDomain(LOCAL_NAME, self.client_proxy_port)
+
+    @property
+    def local_ca_dir(self) -> Path:
+        """The files of the local CA for this domain."""
+        return self.data_dir / "tls" / self.public_domain.name
 
     @property
     def is_exposed(self) -> bool:
@@ -62,6 +110,11 @@ class NodeSettings(BaseSettings):
     def orchestrator_address(self) -> str:
         """The orchestrator's gRPC from within this machine."""
         return f"{_reachable(self.orchestrator_bind)}:{self.orchestrator_port}"
+
+    @property
+    def api_address(self) -> str:
+        """The REST API from within this machine."""
+        return f"{_reachable(self.bind)}:{self.api_port}"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -11,13 +11,14 @@ import subprocess
 import sys
 
 from sandbank.artifacts.builds import Build
-from sandbank.cli import greeting, packages, preflight
+from sandbank.cli import greeting, names, packages, preflight
 from sandbank.cli.console import Progress, complain, say
 from sandbank.cli.credentials import Credentials, CredentialsFile
 from sandbank.cli.handover import Handover, last_lines
 from sandbank.cli.installation import Installation
 from sandbank.cli.report import ready_text
 from sandbank.cli.settings import NodeSettings
+from sandbank.cli.tls import planned_tls
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError
 from sandbank.template_manager.settings import TemplateSettings
 from sandbank.template_manager.wiring import build as build_base_template
@@ -50,16 +51,32 @@ def up(settings: NodeSettings, *, detach: bool) -> None:
 
 
 def prepare(settings: NodeSettings, progress: Progress) -> Build:
-    """All that can fail before a service starts: ports, packages, disk space, the base template."""
+    """All that can fail before a service starts: ports, certificate, packages, disk space, the base template."""
     preflight.require_ports(settings)
+    preflight.require_certificate(settings)
     preflight.require_space(settings.data_dir, preflight.NEEDED_MIB)
     if missing := packages.missing_packages():
         packages.install_packages(missing, progress)
+    _prepare_tls(settings, progress)
     template = build_base_template(settings.artifacts_dir, TemplateSettings())
     if not template.is_built:
         preflight.require_space(settings.data_dir, preflight.NEEDED_TO_BUILD_MIB)
         progress("building the base template: only this once, a minute or so")
     return template.prepare(lambda line: progress(f"  {line}"))
+
+
+def _prepare_tls(settings: NodeSettings, progress: Progress) -> None:
+    """The local CA, and names that lead here: what is wrong with names is said, and stops nobody who uses URLs."""
+    tls = planned_tls(settings)
+    if tls.authority is not None:
+        try:
+            is_new = tls.authority.prepare()
+        except OSError as error:
+            raise InternalError(f"the local CA in {settings.local_ca_dir} cannot be written: {error.strerror}") from error
+        if is_new:
+            progress(f"made a local CA for {tls.domain.name}: {tls.authority.certificate}")
+    if problem := names.prepare_names(tls.domain, settings.data_dir / "tls" / "names-tried", progress):
+        progress(f"note: {problem}")
 
 
 def serve_detached(build_id: str, lock: int, pipe: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, Field, SecretStr
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -60,3 +62,22 @@ class ClientProxySettings(BaseSettings):
         ge=0,
         description="Seconds that requests under way get to finish at a stop; a cluster's balancer wants minutes, a terminal does not.",
     )
+    domain: str | None = Field(
+        default=None,
+        description="Domain, with port if need be, of `api.<domain>` and `<port>-<sandboxID>.<domain>`.",
+    )
+    api_address: str | None = Field(
+        default=None, description="`host:port` of the REST API, looked up at the start: requests for `api.<domain>` go there."
+    )
+    certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate for `api.<domain>` and `*.<domain>` and its chain; a renewed one is taken."
+    )
+    certificate_key: Path | None = Field(default=None, description="PEM file with the certificate's key, unencrypted.")
+    local_ca_dir: Path | None = Field(
+        default=None, description="Directory of a CA made here for the domain, used where no certificate is given; with neither, no TLS."
+    )
+
+    @field_validator("domain", "api_address", "certificate", "certificate_key", "local_ca_dir", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from sandbank.client_proxy.adapters.connect import find_address
+from sandbank.client_proxy.adapters.gateway import Gateway
+from sandbank.client_proxy.adapters.local_authority import LocalAuthority
 from sandbank.client_proxy.adapters.nodes import NodeResolver
 from sandbank.client_proxy.adapters.resume import Resumer
+from sandbank.client_proxy.adapters.tls import FreshContext, given_certificate, local_certificate
 from sandbank.client_proxy.endpoints.edge import EdgePages
 from sandbank.client_proxy.endpoints.health import HealthPages
 from sandbank.client_proxy.endpoints.service import ClientProxyService, Readiness, Release
 from sandbank.client_proxy.settings import ClientProxySettings
+from sandbank.domain.errors import InvalidError
 from sandbank.proxy.local import LocalResolver
 from sandbank.proxy.resolver import Resolver
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
 from sandbank.rpc.resume import ResumeClient
+from sandbank.servicekit.public_domain import PublicDomain
 from sandbank.state.catalog import Catalog
 
 
@@ -29,6 +35,9 @@ def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: 
         resolver = NodeResolver(
             catalog, port=settings.orchestrator_proxy_port, timeout_seconds=settings.catalog_timeout_seconds, resumer=resumer
         )
+    domain = None if settings.domain is None else PublicDomain.parse(settings.domain)
+    if domain is not None and settings.api_address is not None:
+        resolver = Gateway(resolver, domain, *find_address(settings.api_address))
     readiness = Readiness()
     others = []
     if settings.health_port is not None:
@@ -37,9 +46,24 @@ def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: 
         edge = EdgePages(readiness, node_id=settings.node_id, secret=settings.edge_secret.get_secret_value())
         others.append(ProxyServer("edge API", edge, host=settings.bind, port=settings.edge_port))
     traffic = ProxyServer(
-        "client-proxy", resolver, host=settings.bind, port=settings.client_proxy_port, drain_seconds=settings.drain_seconds
+        "client-proxy",
+        resolver,
+        host=settings.bind,
+        port=settings.client_proxy_port,
+        drain_seconds=settings.drain_seconds,
+        tls=_tls(settings, domain),
     )
     return ClientProxyService(traffic, tuple(others), readiness, release)
+
+
+def _tls(settings: ClientProxySettings, domain: PublicDomain | None) -> FreshContext | None:
+    if (settings.certificate is None) != (settings.certificate_key is None):
+        raise InvalidError("a certificate needs its key and a key its certificate: give both or none")
+    if settings.certificate is not None and settings.certificate_key is not None:
+        return given_certificate(settings.certificate, settings.certificate_key, domain)
+    if settings.local_ca_dir is not None and domain is not None:
+        return local_certificate(LocalAuthority(settings.local_ca_dir, domain))
+    return None
 
 
 def _resumer(address: str, timeout_seconds: float) -> tuple[Resumer, Release]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 
+from sandbank.client_proxy.adapters.connect import connect_to
 from sandbank.client_proxy.adapters.resume import Resumer, knock_of, problem_of
 from sandbank.domain.errors import SandbankError
 from sandbank.proxy import page
@@ -23,17 +21,6 @@ from sandbank.proxy.target import Target, TargetError
 from sandbank.state.catalog import Catalog, CatalogEntry, MemoryCatalog
 
 logger = structlog.get_logger(__name__)
-
-
-def _connect(address: str, port: int) -> socket.socket:
-    address = address.strip("[]")
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    sock.setblocking(False)
-    code = sock.connect_ex((address, port))
-    if code not in (0, errno.EINPROGRESS):
-        sock.close()
-        raise OSError(code, os.strerror(code))
-    return sock
 
 
 class NodeResolver:
@@ -85,7 +72,7 @@ class NodeResolver:
             return page.sandbox_not_found(target.sandbox_id).page(head.fields)
         origin = self._origins.get(address)
         if origin is None:
-            origin = self._origins[address] = Origin(lambda: _connect(address, self._port), NODE_POLICY)
+            origin = self._origins[address] = Origin(lambda: connect_to(address, self._port), NODE_POLICY)
         host = direct_host(target)
         return Forward(origin, target, host=host, forwarded_host=None if host is None else head.host)
 
