@@ -9,6 +9,9 @@ from typing import cast
 from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody
 from sandbank.proxy.exchange import Exchange, Surroundings
 from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, RequestHead, ResponseHead, parse_request_head
+from sandbank.proxy.http2.connection import Http2Connection
+from sandbank.proxy.http2.engine import PREFACE
+from sandbank.proxy.http2.upgrade import BROKEN_SETTINGS, SWITCHING, Upgrade, upgrade_settings
 from sandbank.proxy.keepalive import watch
 from sandbank.proxy.owner import ClientOwner
 from sandbank.proxy.page import Page, plain
@@ -21,8 +24,10 @@ _EXCHANGE = 1  # a request is being served
 _DISCARD = 2  # the answer is complete, the request's body is not: its rest is thrown away
 _TUNNEL = 3  # after 101: bytes both ways
 _LINGER = 4  # we have ended the connection and wait for the client to do so
-_CLOSED = 5
+_UPGRADE = 5  # the body of a request comes, after which the connection speaks HTTP/2
+_CLOSED = 6
 
+_PREFACE_HEAD = PREFACE[:18]  # up to its empty line: what looks like a request's head
 _NO_HEAD = parse_request_head(b"OPTIONS * HTTP/1.1\r\nHost: none")  # before the first request
 
 
@@ -44,6 +49,7 @@ class ClientConnection(asyncio.Protocol):
         "_response_begun",
         "_state",
         "_taken",
+        "_upgrading",
         "_write_paused",
         "deadline",
         "transport",
@@ -66,6 +72,7 @@ class ClientConnection(asyncio.Protocol):
         self._request_held = False
         self._response_begun = False
         self._taken = 0
+        self._upgrading: tuple[Upgrade, Http2Connection] | None = None
         self._write_paused = False
         self.deadline = math.inf
 
@@ -97,6 +104,8 @@ class ClientConnection(asyncio.Protocol):
                 self._exchange.send_request(data)
         elif state == _DISCARD:
             self._discard(data)
+        elif state == _UPGRADE:
+            self._read_upgrade(data)
         elif state == _LINGER:
             self._discarded += len(data)
             if self._discarded > self._around.limits.discard_bytes:
@@ -176,6 +185,9 @@ class ClientConnection(asyncio.Protocol):
         try:
             head = parse_request_head(block)
         except HeadError as error:
+            if data.startswith(_PREFACE_HEAD) and self._head is _NO_HEAD:
+                self._become_http2(data)
+                return
             self._reject(plain(error.status, f"Bad request: {error}"))
             return
         if head.method == b"CONNECT":
@@ -183,7 +195,48 @@ class ClientConnection(asyncio.Protocol):
             return
         self._begin(head, data[end + 4 :])
 
+    def _upgrade(self, head: RequestHead, rest: bytes) -> bool:
+        """Go on in HTTP/2 if this request asks for it and can be had that way (contract data-plane §7: `Upgrade: h2c`)."""
+        settings = upgrade_settings(head) if self.transport.can_write_eof() else None  # TLS has ALPN for it
+        if settings is None:
+            return False
+        connection = Http2Connection(self._owner, self._around)
+        try:
+            connection.prepare_upgrade(settings)
+        except BROKEN_SETTINGS:
+            return False
+        self._buffer = b""
+        self._state = _UPGRADE
+        self._upgrading = Upgrade(head), connection
+        self.deadline = self._around.loop.time() + self._around.limits.idle_timeout_seconds
+        self._read_upgrade(rest)
+        return True
+
+    def _read_upgrade(self, data: bytes) -> None:
+        if self._upgrading is None:
+            return
+        upgrade, connection = self._upgrading
+        if upgrade.add(data):
+            self._upgrading = None
+            self.transport.write(SWITCHING)
+            self._leave_to(connection)
+            connection.upgrade(self.transport, upgrade)
+
+    def _become_http2(self, data: bytes) -> None:
+        """The connection's first bytes are the preface of HTTP/2 (contract data-plane §7: h2c by prior knowledge)."""
+        connection = Http2Connection(self._owner, self._around)
+        self._leave_to(connection)
+        connection.take_over(self.transport, data)
+
+    def _leave_to(self, connection: Http2Connection) -> None:
+        self._state = _CLOSED
+        self._buffer = b""
+        self._owner.opened(connection)  # before the other one is forgotten, or the server might seem empty
+        self._owner.closed(self)
+
     def _begin(self, head: RequestHead, rest: bytes) -> None:
+        if head.connection and b"http2-settings" in head.fields and self._upgrade(head, rest):
+            return
         has_body = head.chunked or head.content_length > 0
         self._buffer = b"" if has_body else rest
         self._head = head

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Protocol
 
 
@@ -9,6 +10,7 @@ class Connection(Protocol):
     """A client's connection. `deadline` is in the loop's time; the server's sweep enforces it with `expire`."""
 
     deadline: float
+    transport: asyncio.Transport
 
     def expire(self) -> None:
         """The deadline has passed."""

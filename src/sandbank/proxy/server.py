@@ -11,6 +11,7 @@ import structlog
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.proxy.client import ClientConnection
 from sandbank.proxy.exchange import Surroundings
+from sandbank.proxy.http2.connection import Http2Connection
 from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.listener import DualListener
 from sandbank.proxy.local import LocalResolver
@@ -82,7 +83,7 @@ class ProxyServer:
                 self.name,
                 listener,
                 tls=self._tls,
-                choose=lambda alpn: ClientConnection(self, around),
+                choose=lambda alpn: Http2Connection(self, around) if alpn == "h2" else ClientConnection(self, around),
                 has_room=self._has_room,
                 limits=self._limits,
             )

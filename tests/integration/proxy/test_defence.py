@@ -116,7 +116,7 @@ async def test_heads_are_bounded(proxy: ProxyServer) -> None:
 
 async def test_other_protocols_are_refused(proxy: ProxyServer) -> None:
     for opening, status in (
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"PRI / HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
         (b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n", 400),
         (b"\x16\x03\x01\n\n", 400),
     ):
