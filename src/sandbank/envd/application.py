@@ -6,6 +6,7 @@ from sandbank.domain.errors import UnauthenticatedError
 from sandbank.envd import authentication
 from sandbank.envd.accounts import find_account
 from sandbank.envd.connect.procedures import refuse
+from sandbank.envd.files.compose import Compose
 from sandbank.envd.files.download import Download
 from sandbank.envd.files.request_target import told_over_rest
 from sandbank.envd.files.upload import Upload
@@ -38,6 +39,7 @@ class Application:
         self._router.add("GET", "/files", download)
         self._router.add("HEAD", "/files", download)
         self._router.add("POST", "/files", told_over_rest(Upload(state)))
+        self._router.add("POST", "/files/compose", told_over_rest(Compose(state)))
         self._router.add("GET", "/metrics", Metrics(state))
         self._router.add("POST", "/init", Initialisation(state))
         self._router.add("GET", "/health", self._health)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import stat
 import zlib
 from urllib.parse import quote
 
-from sandbank.domain.errors import InternalError, InvalidError, NotFoundError
 from sandbank.envd.files import media_type
-from sandbank.envd.files.negotiation import choose_encoding, parse_date, parse_range
+from sandbank.envd.files.negotiation import choose_encoding, failed_precondition, parse_date, parse_range
 from sandbank.envd.files.request_target import requested_account
 from sandbank.envd.files.signature import authorise
+from sandbank.envd.files.source import WINDOW_BYTES, bring_in, open_source
 from sandbank.envd.paths import base_name
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.request import Request
 from sandbank.envd.transport.response import Response, http_date
 
 PIECE_BYTES = 256 * 1024
+SMALL_BYTES = 64 * 1024
 _TOKEN = re.compile(r"[A-Za-z0-9!#$&+\-.^_`|~{}*'%]+")
 
 
@@ -33,18 +33,6 @@ def _disposition(name: str) -> str:
     return f"inline; filename*=utf-8''{quote(os.fsencode(name), safe='')}"
 
 
-def _open(path: str) -> int:
-    """The file, opened without waiting for a writer of a pipe; `NotFoundError`, `InvalidError` and `InternalError` as clients know them."""
-    try:
-        if stat.S_ISDIR(os.stat(path).st_mode):
-            raise InvalidError(f"path '{path}' is a directory")
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFoundError(f"path '{path}' does not exist") from error
-    except OSError as error:
-        raise InternalError(f"error opening file '{path}': {error.strerror}") from error
-
-
 class Download:
     """The handler; memory per download is a piece and what the peer has not taken yet."""
 
@@ -55,7 +43,7 @@ class Download:
         """Send the file whole, in part, compressed, or not at all when the client has it."""
         authorise(request, "read", self._state.access_token)
         path = self._state.resolve(request.query.get("path", ""), requested_account(self._state, request))
-        descriptor = _open(path)
+        descriptor = open_source(path)
         try:
             await self._send(request, response, path, descriptor)
         finally:
@@ -74,43 +62,71 @@ class Download:
             response.start(200, {**headers, "Content-Encoding": "gzip"})
             await _send_compressed(response, descriptor)
         else:
-            status = os.fstat(descriptor)
-            if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode):
-                raise InternalError(f"path '{path}' cannot be read by position")
-            headers["Content-Type"] = kind or media_type.by_content(os.pread(descriptor, media_type.SNIFF_BYTES, 0))
-            await _send_plain(request, response, descriptor, status, headers)
+            sniffed = b"" if kind else await _first_bytes(descriptor)
+            headers["Content-Type"] = kind or media_type.by_content(sniffed)
+            await _send_plain(request, response, descriptor, headers)
+
+
+async def _first_bytes(descriptor: int) -> bytes:
+    await bring_in(descriptor, 0, 1)
+    return os.pread(descriptor, media_type.SNIFF_BYTES, 0)
 
 
 async def _send_compressed(response: Response, descriptor: int) -> None:
     compressor = zlib.compressobj(1, wbits=31)
-    while data := os.read(descriptor, PIECE_BYTES):
+    offset = 0
+    while True:
+        await bring_in(descriptor, offset, PIECE_BYTES)
+        data = os.read(descriptor, PIECE_BYTES)
+        if not data:
+            break
+        offset += len(data)
         await response.write(compressor.compress(data))
         await asyncio.sleep(0)  # compressing is work: let others have their turn
     await response.write(compressor.flush())
     await response.finish()
 
 
-async def _send_plain(request: Request, response: Response, descriptor: int, status: os.stat_result, headers: dict[str, str]) -> None:
-    modified = int(status.st_mtime)
+async def _send_plain(request: Request, response: Response, descriptor: int, headers: dict[str, str]) -> None:
+    status = os.fstat(descriptor)
+    size, modified = status.st_size, int(status.st_mtime)
     headers |= {"Last-Modified": http_date(modified), "Accept-Ranges": "bytes"}
-    since = parse_date(request.headers.get("if-modified-since", ""))
-    if since is not None and "if-none-match" not in request.headers and modified <= since:
+    code = failed_precondition(request.headers, modified)
+    if code is not None:
         del headers["Content-Type"]
-        await response.send(304, headers)
+        await response.send(code, headers)
         return
-    offset, length, code = 0, status.st_size, 200
-    part = _wanted_part(request, status.st_size, modified)
+    small: bytes | None = None
+    if size <= SMALL_BYTES:
+        # In one piece: cheaper than sendfile, and true of files whose size only the kernel's imagination has (/sys).
+        await bring_in(descriptor, 0, max(size, 1))
+        small = os.pread(descriptor, size, 0) if size else b""
+        size = len(small)
+    part = _wanted_part(request, size, modified)
+    offset, length = part or (0, size)
+    if part is not None and length == 0:
+        headers = {"Content-Range": f"bytes */{size}", "Content-Type": "text/plain; charset=utf-8"}
+        await response.send(416, headers, b"invalid range: failed to overlap\n")
+        return
     if part is not None:
-        offset, length = part
-        if length == 0:
-            await response.send(416, {"Content-Range": f"bytes */{status.st_size}", "Content-Type": "text/plain; charset=utf-8"})
-            return
-        code = 206
-        headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{status.st_size}"
-    response.start(code, headers, length=length)
-    if request.method != "HEAD":
-        await response.send_file(descriptor, offset, length)
+        headers["Content-Range"] = f"bytes {offset}-{offset + length - 1}/{size}"
+    response.start(200 if part is None else 206, headers, length=length)
+    if small is not None:
+        await response.write(small[offset : offset + length])
+    elif request.method != "HEAD":
+        await _send_by_kernel(response, descriptor, offset, length)
     await response.finish()
+
+
+async def _send_by_kernel(response: Response, descriptor: int, offset: int, length: int) -> None:
+    end = offset + length
+    while offset < end:
+        window = min(end - offset, WINDOW_BYTES)
+        await bring_in(descriptor, offset, window)
+        if os.fstat(descriptor).st_size < offset + window:
+            return  # it became shorter: the body stays unfinished and the connection is cut
+        await response.send_file(descriptor, offset, window)
+        offset += window
 
 
 def _wanted_part(request: Request, size: int, modified: int) -> tuple[int, int] | None:

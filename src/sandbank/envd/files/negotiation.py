@@ -10,8 +10,8 @@ from typing import Literal
 Encoding = Literal["gzip", "identity"]
 
 _CONDITIONAL = ("range", "if-modified-since", "if-none-match", "if-range")
-_RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*")
-_DATE = re.compile(r"[A-Z][a-z]{2}, (\d{2}) ([A-Z][a-z]{2}) (\d{4}) (\d{2}):(\d{2}):(\d{2}) GMT")
+_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,19})[ \t]*-[ \t]*([0-9]{0,19})[ \t]*")  # 64 bits: more digits are no position
+_DATE = re.compile(r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -62,13 +62,26 @@ def parse_date(text: str) -> int | None:
     return calendar.timegm((int(year), _MONTHS.index(match[2]) + 1, int(day), int(hour), int(minute), int(second)))
 
 
+def failed_precondition(headers: Mapping[str, str], modified: int) -> Literal[304, 412] | None:
+    """The status that the conditions ask for instead of the file, in the order of RFC 9110 §13.2.2; there are no entity tags here."""
+    if "if-match" in headers:
+        if headers["if-match"].strip() != "*":
+            return 412
+    elif (unless := parse_date(headers.get("if-unmodified-since", ""))) is not None and modified > unless:
+        return 412
+    if "if-none-match" in headers:
+        return 304 if headers["if-none-match"].strip() == "*" else None
+    since = parse_date(headers.get("if-modified-since", ""))
+    return 304 if since is not None and modified <= since else None
+
+
 def parse_range(text: str, size: int) -> tuple[int, int] | None:
     """Offset and length of a single range within `size`; `(size, 0)` for one that cannot be met; None where the header is to be ignored.
 
-    Several ranges at once are ignored, which HTTP allows.
+    Several ranges at once are ignored, which HTTP allows, and so is any range of an empty file.
     """
     match = _RANGE.fullmatch(text)
-    if match is None or match.group(1, 2) == ("", ""):
+    if match is None or match.group(1, 2) == ("", "") or not size:
         return None
     first, last = match.groups()
     if not first:

@@ -23,7 +23,12 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 def requested_account(state: AgentState, request: Request) -> Account:
     """The account of the `username` parameter, else the default user."""
-    name = request.query.get("username") or state.default_user
+    return account_named(state, request.query.get("username"))
+
+
+def account_named(state: AgentState, username: str | None) -> Account:
+    """The account of that name, else the default user; `InvalidError` without either, `UnauthenticatedError` for an unknown one."""
+    name = username or state.default_user
     if not name:
         raise InvalidError("error resolving username: username not provided")
     account = find_account(name)

@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sandbank.domain.errors import ExhaustedError, InternalError, InvalidError
+from sandbank.domain.errors import InvalidError
 from sandbank.envd.accounts import Account
 from sandbank.envd.files import multipart
-from sandbank.envd.files.request_target import NO_SPACE, requested_account
+from sandbank.envd.files.request_target import requested_account
 from sandbank.envd.files.signature import authorise
+from sandbank.envd.files.writer import FileWriter
 from sandbank.envd.filesystem import metadata
-from sandbank.envd.filesystem.directories import ensure_directory
-from sandbank.envd.paths import base_name, wire_text
+from sandbank.envd.filesystem.slices import Slicer
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.body import gunzipped
 from sandbank.envd.transport.request import Request
 from sandbank.envd.transport.response import Response
 
-
-class FileWriter:
-    """One file being written in place; `close` whatever happens. What was written stays when the client leaves."""
-
-    def __init__(self, path: str, account: Account, announced_bytes: int | None) -> None:
-        self.path = path
-        self._announced_bytes = announced_bytes
-        try:
-            self._descriptor = self._open(account)
-        except OSError as error:
-            raise self._translated(error) from error
-
-    def _open(self, account: Account) -> int:
-        ensure_directory(os.path.dirname(self.path.rstrip("/")) or "/", account)
-        try:
-            exists = os.stat(self.path)
-        except FileNotFoundError:
-            exists = None
-        if exists is not None and stat.S_ISDIR(exists.st_mode):
-            raise InvalidError(f"path is a directory: {self.path}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-        descriptor = os.open(self.path, flags, 0o666)
-        try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                os.fchown(descriptor, account.uid, account.gid)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-    def write(self, data: bytes) -> None:
-        """Append."""
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._descriptor, view) :]
-        except OSError as error:
-            raise self._translated(error) from error
-
-    def describe(self, attached: dict[str, str]) -> dict[str, Any]:
-        """Attach the metadata and say what is on disk now."""
-        metadata.replace(self._descriptor, attached)
-        answer: dict[str, Any] = {"path": wire_text(self.path), "name": wire_text(base_name(self.path)), "type": "file"}
-        if stored := metadata.read(self._descriptor):
-            answer["metadata"] = stored
-        return answer
-
-    def close(self) -> None:
-        """Release the descriptor."""
-        os.close(self._descriptor)
-
-    def _translated(self, error: OSError) -> ExhaustedError | InternalError:
-        if error.errno not in NO_SPACE:
-            return InternalError(f"error writing file {self.path}: {error.strerror}")
-        status = os.statvfs("/")
-        if status.f_files and not status.f_ffree:
-            return ExhaustedError("not enough inodes available: no inode is left on the disk")
-        prefix = "" if self._announced_bytes is None else f"attempted to write {self._announced_bytes} bytes: "
-        return ExhaustedError(f"{prefix}not enough disk space available")
+MAX_FILES = 50_000  # of one request; what is told about each takes memory
 
 
 class Upload:
@@ -117,8 +57,10 @@ class Upload:
             raise InvalidError("path query parameter is required for raw body upload")
         writer = FileWriter(self._state.resolve(path, account), account, request.content_length)
         try:
+            turns = Slicer(steps=4)  # a small gzip body may hold gigabytes
             async for data in chunks:
-                writer.write(data)
+                await writer.write(data)
+                await turns.step()
             return writer.describe(attached)
         finally:
             writer.close()
@@ -130,18 +72,20 @@ class Upload:
         if not boundary:
             raise InvalidError("error parsing multipart form: no multipart boundary param in Content-Type")
         written: list[dict[str, Any]] = []
-        paths: list[str] = []
+        paths: dict[str, None] = {}
+        turns = Slicer()
         writer: FileWriter | None = None
         try:
             async for event in multipart.parse(chunks, boundary):
+                await turns.step()
                 match event:
                     case multipart.PartBegin(name="file"):
                         path = self._state.resolve(request.query.get("path") or event.filename or "", account)
                         _check_unique(path, paths)
                         writer = FileWriter(path, account, request.content_length)
-                        paths.append(path)
+                        paths[path] = None
                     case multipart.PartData() if writer is not None:
-                        writer.write(event.data)
+                        await writer.write(event.data)
                     case multipart.PartEnd() if writer is not None:
                         written.append(writer.describe(attached))
                         writer.close()
@@ -152,7 +96,9 @@ class Upload:
         return written
 
 
-def _check_unique(path: str, paths: list[str]) -> None:
+def _check_unique(path: str, paths: dict[str, None]) -> None:
+    if len(paths) >= MAX_FILES:
+        raise InvalidError(f"too many files in one upload request: the first {MAX_FILES} were uploaded")
     if path not in paths:
         return
     message = (
