@@ -83,6 +83,17 @@ async def client(service: OrchestratorService) -> AsyncIterator[OrchestratorClie
     await client.close()
 
 
+async def test_lists_leave_out_the_variables(client: OrchestratorClient) -> None:
+    """Of thousands of sandboxes they would be most of an answer whose size is limited."""
+    request = new_request()
+    request.sandbox.env_vars["A"] = "x" * 100_000
+    request.sandbox.metadata["kept"] = "yes"
+    await client.create(request)
+    (listed,) = (await client.list()).sandboxes
+    assert dict(listed.config.env_vars) == {}
+    assert dict(listed.config.metadata) == {"kept": "yes"}
+
+
 async def test_a_sandbox_over_its_life(client: OrchestratorClient, service: OrchestratorService, world: World) -> None:
     request = new_request(timedelta(minutes=7))
     sandbox_id = request.sandbox.sandbox_id

@@ -9,6 +9,7 @@ from typing import Any
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.api.core.network_options import parse_network
+from sandbank.api.core.payload import check_payload
 from sandbank.api.core.placement import SandboxPlacer
 from sandbank.api.core.ports import Nodes, Reservations, Routes, Sandboxes, Templates, Usage
 from sandbank.api.core.start import SandboxStart
@@ -125,6 +126,7 @@ class SandboxCreator:
             _check_secure(template)
         network = parse_network(request.network, secure=request.secure)
         _check_extras(request)
+        check_payload(request.metadata, request.env_vars, request.network)
         sandbox_id = new_sandbox_id()
         return SandboxStart(
             sandbox_id=sandbox_id,

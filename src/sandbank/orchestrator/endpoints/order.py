@@ -69,9 +69,11 @@ def check_egress(egress: SandboxNetworkEgressConfig) -> None:
 
 
 def to_wire(sandbox: RunningSandbox, node_id: str, driver: str) -> WireSandbox:
-    """As `List` shows it."""
+    """As `List` shows it; without the variables, which nobody asks a node for and which are most of it."""
+    config = SandboxConfig.FromString(sandbox.config)
+    config.ClearField("env_vars")
     return WireSandbox(
-        config=SandboxConfig.FromString(sandbox.config),
+        config=config,
         client_id=node_id,
         start_time=to_timestamp(sandbox.started_at),
         end_time=to_timestamp(sandbox.end_at),
