@@ -306,7 +306,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _update_reading(self) -> None:
         """Read from the client unless the origin is slow, the answers pile up, or what it sent ahead waits already."""
-        too_much = len(self._buffer) > MAX_HEAD_BYTES and self._state != _HEAD
+        too_much = len(self._buffer) > MAX_HEAD_BYTES
         reading = not (self._request_held or too_much or (self._write_paused and self._state == _HEAD))
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
@@ -339,7 +339,7 @@ class ClientConnection(asyncio.Protocol):
             self._schedule_next()
         elif self._eof:
             self._close()
-        if not self._reading:
+        if self._buffer or not self._reading:
             self._update_reading()
 
     def _schedule_next(self) -> None:
