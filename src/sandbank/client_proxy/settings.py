@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class ClientProxySettings(BaseSettings):
@@ -41,6 +42,23 @@ class ClientProxySettings(BaseSettings):
         description="Key of the edge API; without it all but the open part is refused.",
     )
     node_id: str = Field(default="client-proxy", min_length=1, description="What the edge API calls this machine.")
+    nodes: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        validation_alias=AliasChoices("SANDBANK_NODES", "SD_ORCHESTRATOR_STATIC"),
+        description="Nodes whose status the edge API shows and changes: gRPC addresses, `host` or `host:port`, separated by commas.",
+    )
+    orchestrator_port: int = Field(
+        default=5008,
+        ge=1,
+        le=65535,
+        validation_alias=AliasChoices("SANDBANK_ORCHESTRATOR_PORT", "ORCHESTRATOR_PORT"),
+        description="TCP port of gRPC on those nodes that are listed without one.",
+    )
+    skip_initial_orchestrator_readiness_check: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("SKIP_INITIAL_ORCHESTRATOR_READINESS_CHECK"),
+        description="Whether the edge API calls this proxy healthy before it has seen any of those nodes.",
+    )
     orchestrator_proxy_port: int = Field(
         default=5007, ge=1, le=65535, description="TCP port of the sandbox proxies on the nodes; the same on each."
     )
@@ -81,3 +99,20 @@ class ClientProxySettings(BaseSettings):
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("nodes", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def orchestrator_addresses(self) -> tuple[str, ...]:
+        """`nodes`, each with a port."""
+        return tuple(self._with_port(node) for node in self.nodes)
+
+    def _with_port(self, node: str) -> str:
+        if node.rpartition(":")[2].isdecimal() and (node.count(":") == 1 or node.startswith("[")):
+            return node
+        return (
+            f"[{node}]:{self.orchestrator_port}" if node.count(":") > 1 and not node.startswith("[") else f"{node}:{self.orchestrator_port}"
+        )

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import time
+
+import structlog
+
 from sandbank.client_proxy.adapters.connect import find_address
 from sandbank.client_proxy.adapters.gateway import Gateway
 from sandbank.client_proxy.adapters.local_authority import LocalAuthority
 from sandbank.client_proxy.adapters.nodes import NodeResolver
+from sandbank.client_proxy.adapters.orchestrators import Orchestrators, StaticAddresses
 from sandbank.client_proxy.adapters.resume import Resumer
 from sandbank.client_proxy.adapters.tls import FreshContext, given_certificate, local_certificate
-from sandbank.client_proxy.endpoints.edge import EdgePages
+from sandbank.client_proxy.background.node_poller import NodePoller
+from sandbank.client_proxy.core.cluster import Cluster
+from sandbank.client_proxy.core.readiness import ProxyStatus, Readiness
+from sandbank.client_proxy.endpoints.edge import EdgeApi
+from sandbank.client_proxy.endpoints.edge_catalog_events import CatalogEvents
+from sandbank.client_proxy.endpoints.edge_passthrough import PassThrough
+from sandbank.client_proxy.endpoints.edge_server import EdgeServer
 from sandbank.client_proxy.endpoints.health import HealthPages
-from sandbank.client_proxy.endpoints.service import ClientProxyService, Readiness, Release
+from sandbank.client_proxy.endpoints.service import ClientProxyService, Release, Server
 from sandbank.client_proxy.settings import ClientProxySettings
 from sandbank.domain.errors import InvalidError
 from sandbank.proxy.local import LocalResolver
@@ -39,12 +50,11 @@ def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: 
     if domain is not None and settings.api_address is not None:
         resolver = Gateway(resolver, domain, *find_address(settings.api_address))
     readiness = Readiness()
-    others = []
+    others: list[Server] = []
     if settings.health_port is not None:
         others.append(ProxyServer("client-proxy health", HealthPages(readiness), host=settings.bind, port=settings.health_port))
     if settings.edge_port is not None:
-        edge = EdgePages(readiness, node_id=settings.node_id, secret=settings.edge_secret.get_secret_value())
-        others.append(ProxyServer("edge API", edge, host=settings.bind, port=settings.edge_port))
+        others.append(_edge(settings, settings.edge_port, readiness, catalog))
     traffic = ProxyServer(
         "client-proxy",
         resolver,
@@ -64,6 +74,28 @@ def _tls(settings: ClientProxySettings, domain: PublicDomain | None) -> FreshCon
     if settings.local_ca_dir is not None and domain is not None:
         return local_certificate(LocalAuthority(settings.local_ca_dir, domain))
     return None
+
+
+def _edge(settings: ClientProxySettings, port: int, readiness: Readiness, catalog: Catalog) -> EdgeServer:
+    addresses = settings.orchestrator_addresses
+    secret = settings.edge_secret.get_secret_value()
+    cluster = Cluster(time.monotonic)
+    orchestrators = Orchestrators()
+    knows_a_node_anyway = not addresses or settings.skip_initial_orchestrator_readiness_check
+
+    def status() -> ProxyStatus:
+        return readiness.status(knows_a_node=knows_a_node_anyway or cluster.ever_seen)
+
+    api = EdgeApi(
+        status, lambda: readiness.terminating, cluster, orchestrators.change_status, catalog, node_id=settings.node_id, secret=secret
+    )
+    streams = PassThrough(cluster, CatalogEvents(catalog), secret=secret, is_healthy=lambda: status() is not ProxyStatus.UNHEALTHY)
+    poller = NodePoller(StaticAddresses(addresses), orchestrators, cluster, _log_unreachable)
+    return EdgeServer(api.respond, streams, (poller,), host=settings.bind, port=port, release=orchestrators.close)
+
+
+def _log_unreachable(what: str, error: BaseException) -> None:
+    structlog.get_logger("sandbank.client_proxy").warning("cannot see a node", node=what, reason=str(error))
 
 
 def _resumer(address: str, timeout_seconds: float) -> tuple[Resumer, Release]:

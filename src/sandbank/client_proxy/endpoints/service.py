@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
+from sandbank.client_proxy.core.readiness import Readiness
 from sandbank.proxy.server import ProxyServer
 
 Release = Callable[[], Awaitable[None]]
 
 
-class Readiness:
-    """Whether this proxy wants traffic."""
+class Server(Protocol):
+    """One port."""
 
-    def __init__(self) -> None:
-        self.ready = False
+    @property
+    def port(self) -> int: ...
 
-    def __call__(self) -> bool:
-        return self.ready
+    async def start(self) -> None: ...
+
+    async def wait(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 class ClientProxyService:
@@ -25,7 +30,7 @@ class ClientProxyService:
 
     name = "client-proxy"
 
-    def __init__(self, traffic: ProxyServer, others: tuple[ProxyServer, ...], readiness: Readiness, release: Release | None = None) -> None:
+    def __init__(self, traffic: ProxyServer, others: tuple[Server, ...], readiness: Readiness, release: Release | None = None) -> None:
         self.traffic = traffic
         self._others = others
         self._readiness = readiness
@@ -44,7 +49,10 @@ class ClientProxyService:
     async def stop(self) -> None:
         """Unhealthy first, so that balancers turn away; then drain the traffic; the health port goes last."""
         self._readiness.ready = False
-        for server in (self.traffic, *self._others):
+        self._readiness.stopping = True
+        await self.traffic.stop()
+        self._readiness.terminating = True
+        for server in self._others:
             await server.stop()
         if self._release is not None:
             await self._release()
