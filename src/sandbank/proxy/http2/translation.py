@@ -155,6 +155,8 @@ def request_headers(head: RequestHead, outgoing: bytes) -> list[Header]:
 def response_head(headers: Sequence[Header]) -> ResponseHead:
     """An origin's answer in HTTP/1.1 terms; `MalformedError` and `HeadError` when it is none."""
     status = headers[0][1] if headers and headers[0][0] == b":status" else b""
+    if len(status) != 3 or not status.isdigit():
+        raise MalformedError("no status")
     for name, value in headers[1:]:
         _check_field(name, value)
         if name in _FORBIDDEN:
