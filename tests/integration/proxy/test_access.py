@@ -1,4 +1,4 @@
-"""Traffic tokens, masked hosts, control routes, and both hops together."""
+"""Traffic tokens, masked hosts, control routes (§7.6, §7.7), and both hops together (§7.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from sandbank.domain.errors import InvalidError, UnavailableError
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from sandbank.state.catalog import CatalogEntry, MemoryCatalog
+from tests.integration.proxy.hops import both_ways
 from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_head, route_to
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    both_ways(metafunc)
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,9 +89,9 @@ def _entry(ip: str) -> CatalogEntry:
     return CatalogEntry(SANDBOX, "execution-1", "node-1", ip, datetime.now(UTC), 24)
 
 
-async def test_two_hops(routes: RouteTable, proxy: ProxyServer) -> None:
+async def test_two_hops(routes: RouteTable, node: ProxyServer) -> None:
     catalog = MemoryCatalog()
-    service = build(_client_proxy_settings(proxy.port), routes=None, catalog=catalog)
+    service = build(_client_proxy_settings(node.port), routes=None, catalog=catalog)
     await service.start()
     async with origin(_echo) as port, client(service.traffic.port) as browser:
         assert b"was not found" in (await browser.ask(get(port))).body
@@ -100,7 +105,7 @@ async def test_two_hops(routes: RouteTable, proxy: ProxyServer) -> None:
         assert b"port is not open" in (await browser.ask(get(1))).body
         routes.remove(SANDBOX)
         assert b"was not found" in (await browser.ask(get(port))).body
-        await proxy.stop()
+        await node.stop()
         unreachable = await browser.ask(get(port))
         assert (unreachable.status, unreachable.body) == (502, b"Failed to route request to sandbox\n")
         await catalog.put(_entry(""))
@@ -108,7 +113,7 @@ async def test_two_hops(routes: RouteTable, proxy: ProxyServer) -> None:
     await service.stop()
 
 
-async def test_a_cut_travels_through_both_hops(routes: RouteTable, proxy: ProxyServer) -> None:
+async def test_a_cut_travels_through_both_hops(routes: RouteTable, node: ProxyServer) -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_head(reader)
         writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
@@ -116,7 +121,7 @@ async def test_a_cut_travels_through_both_hops(routes: RouteTable, proxy: ProxyS
 
     catalog = MemoryCatalog()
     await catalog.put(_entry("127.0.0.1"))
-    service = build(_client_proxy_settings(proxy.port), routes=None, catalog=catalog)
+    service = build(_client_proxy_settings(node.port), routes=None, catalog=catalog)
     await service.start()
     async with origin(endless) as port, client(service.traffic.port) as browser:
         await browser.send(get(port))
