@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
+from sandbank.client_proxy.settings import ClientProxySettings
+from sandbank.client_proxy.wiring import build
 from sandbank.domain.errors import InvalidError, NotFoundError, UnavailableError
+from sandbank.proxy.routes import RouteTable
+from sandbank.proxy.server import sandbox_proxy
 from sandbank.rpc.resume import Knock, ResumeClient
+from sandbank.state.catalog import MemoryCatalog
 from tests.integration.api.conftest import LiveApi, free_port
 from tests.integration.api.test_sandboxes import create
+from tests.integration.proxy.wire import client, get, origin, read_head, route_to
 
 
 @pytest.fixture
@@ -56,3 +63,35 @@ async def test_a_taken_internal_port_is_named(api: LiveApi) -> None:
             await api.restart()
     api.settings.internal_grpc_port = None
     await api.restart()
+
+
+async def test_a_client_proxy_that_shares_nothing_with_the_api_finds_sandboxes_by_asking(api: LiveApi, resume: ResumeClient) -> None:
+    """§7.2 to §7.6 in a row: miss, call, node, sandbox; and not found as soon as it is killed."""
+
+    async def ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    sandbox_id = (await create(api))["sandboxID"]
+    routes = RouteTable()
+    routes.add(route_to(sandbox_id))
+    node = sandbox_proxy(routes, host="127.0.0.1", port=0)
+    await node.start()
+    settings = ClientProxySettings(
+        client_proxy_port=0,
+        health_port=None,
+        edge_port=None,
+        orchestrator_proxy_port=node.port,
+        api_grpc_address=f"127.0.0.1:{api.settings.internal_grpc_port}",
+    )
+    proxy = build(settings, routes=None, catalog=MemoryCatalog())
+    await proxy.start()
+    try:
+        async with origin(ok) as port, client(proxy.traffic.port) as browser:
+            assert (await browser.ask(get(port, sandbox_id=sandbox_id))).body == b"ok"
+            assert (await api.client.delete(f"/sandboxes/{sandbox_id}")).status_code == 204
+            answer = await browser.ask(get(port, sandbox_id=sandbox_id))
+            assert (answer.status, b"was not found" in answer.body) == (502, True)
+    finally:
+        await proxy.stop()
+        await node.stop()
