@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 MODIFY = 0x2
@@ -29,6 +28,7 @@ _INTEREST = MODIFY | ATTRIB | MOVED_FROM | MOVED_TO | CREATE | DELETE | DELETE_S
 
 _HEAD = struct.Struct("iIII")
 _READ_BYTES = 64 * 1024
+_LARGEST_BYTES = _HEAD.size + 256 + _HEAD.size  # a name of 255 bytes, with its end and padding
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.inotify_init1.argtypes = (ctypes.c_int,)
@@ -67,18 +67,20 @@ class Inotify:
         """Stop watching; a watch that the kernel dropped already is fine."""
         _libc.inotify_rm_watch(self.descriptor, watch)
 
-    def read(self) -> Iterator[Notification]:
-        """What has queued up since, at most one buffer full."""
+    def read(self) -> tuple[list[Notification], bool]:
+        """What has queued up since, at most one buffer full, and whether the queue was empty then."""
         try:
             data = os.read(self.descriptor, _READ_BYTES)
         except BlockingIOError:
-            return
+            return [], True
+        found: list[Notification] = []
         offset = 0
         while offset < len(data):
             watch, mask, _, length = _HEAD.unpack_from(data, offset)
             offset += _HEAD.size
-            yield Notification(watch, mask, os.fsdecode(data[offset : offset + length].rstrip(b"\0")))
+            found.append(Notification(watch, mask, os.fsdecode(data[offset : offset + length].rstrip(b"\0"))))
             offset += length
+        return found, len(data) < _READ_BYTES - _LARGEST_BYTES
 
     def close(self) -> None:
         """Drop every watch."""

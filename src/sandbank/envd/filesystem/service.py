@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import stat
-from collections import deque
 
 from sandbank.aiokit.tasks import finish
 from sandbank.contracts.filesystem import (
@@ -31,7 +30,7 @@ from sandbank.contracts.filesystem import (
     WatchDirRequest,
     WatchDirResponse,
 )
-from sandbank.domain.errors import ConflictError, InternalError, InvalidError, NotFoundError, SandbankError
+from sandbank.domain.errors import ConflictError, InternalError, InvalidError, NotFoundError
 from sandbank.envd.accounts import Names
 from sandbank.envd.connect.calls import Call, MessageStream
 from sandbank.envd.connect.procedures import ServerStream, Unary
@@ -42,10 +41,12 @@ from sandbank.envd.filesystem.listing import list_directory
 from sandbank.envd.filesystem.mounts import is_network_mount
 from sandbank.envd.filesystem.removal import remove_tree
 from sandbank.envd.filesystem.watch import DirectoryWatch
-from sandbank.envd.filesystem.watchers import PolledWatcher, WatcherTable
+from sandbank.envd.filesystem.watchers import WatcherTable
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.connection import Handler
 from sandbank.envd.transport.router import Router
+
+_EVENTS_AT_ONCE = 256
 
 
 class FilesystemService:
@@ -153,45 +154,40 @@ class FilesystemService:
         return path
 
     async def watch_dir(self, call: Call, request: WatchDirRequest, stream: MessageStream) -> None:
-        """Events until the caller leaves."""
-        queue = _EventQueue()
+        """Events until the caller leaves. One that is too slow loses the watch, never memory."""
+        watch = DirectoryWatch(
+            self._watchers.hub, self._watched_path(call, request), recursive=request.recursive, include_entry=request.include_entry
+        )
         try:
-            watch = DirectoryWatch(
-                self._watched_path(call, request),
-                recursive=request.recursive,
-                include_entry=request.include_entry,
-                on_event=queue.put,
-                on_error=queue.fail,
-            )
-        except OSError as error:
-            raise InternalError(f"error watching path: {_reason(error)}") from error
-        try:
+            await _armed(watch)
             await stream.send(WatchDirResponse(start=WatchDirResponse.StartEvent()))
             while True:
                 try:
                     async with asyncio.timeout(call.keepalive_seconds):
-                        events = await queue.take()
+                        await watch.events.wait()
                 except TimeoutError:
                     await stream.send(WatchDirResponse(keepalive=WatchDirResponse.KeepAlive()))
                     continue
-                watch.pause()  # while the caller is slow, the kernel's bounded queue holds the news
+                events = watch.events.take(_EVENTS_AT_ONCE)
                 await stream.send_payloads(stream.codec.encode(WatchDirResponse(filesystem=_fitting_event(call, one))) for one in events)
-                watch.resume()
         finally:
             watch.close()
 
     async def create_watcher(self, call: Call, request: CreateWatcherRequest) -> CreateWatcherResponse:
         """A watch to be polled."""
         path = self._watched_path(call, request)
+        self._watchers.check_room()
+        watch = DirectoryWatch(self._watchers.hub, path, recursive=request.recursive, include_entry=request.include_entry)
         try:
-            watcher = PolledWatcher(path, recursive=request.recursive, include_entry=request.include_entry)
-        except OSError as error:
-            raise InternalError(f"error watching path: {_reason(error)}") from error
-        return CreateWatcherResponse(watcher_id=self._watchers.add(watcher))
+            await _armed(watch)
+            return CreateWatcherResponse(watcher_id=self._watchers.add(watch))
+        except BaseException:
+            watch.close()
+            raise
 
     async def get_watcher_events(self, call: Call, request: GetWatcherEventsRequest) -> GetWatcherEventsResponse:
         """What happened since the last poll."""
-        events = self._watchers.get(request.watcher_id).take()
+        events = self._watchers.get(request.watcher_id).events.take()
         return GetWatcherEventsResponse(events=[_fitting_event(call, event) for event in events])
 
     async def remove_watcher(self, call: Call, request: RemoveWatcherRequest) -> RemoveWatcherResponse:
@@ -200,31 +196,11 @@ class FilesystemService:
         return RemoveWatcherResponse()
 
 
-class _EventQueue:
-    """Between a watch, which calls, and a stream, which waits."""
-
-    def __init__(self) -> None:
-        self._events: deque[FilesystemEvent] = deque()
-        self._error: SandbankError | None = None
-        self._news = asyncio.Event()
-
-    def put(self, event: FilesystemEvent) -> None:
-        self._events.append(event)
-        self._news.set()
-
-    def fail(self, error: SandbankError) -> None:
-        self._error = error
-        self._news.set()
-
-    async def take(self) -> list[FilesystemEvent]:
-        await self._news.wait()
-        if not self._events and self._error is not None:
-            raise self._error
-        events = list(self._events)
-        self._events.clear()
-        if self._error is None:
-            self._news.clear()
-        return events
+async def _armed(watch: DirectoryWatch) -> None:
+    try:
+        await watch.arm()
+    except OSError as error:
+        raise InternalError(f"error watching path: {_reason(error)}") from error
 
 
 def _reason(error: OSError) -> str:
