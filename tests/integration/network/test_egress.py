@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +132,25 @@ async def test_an_offline_slot_reaches_nothing_and_comes_back(pool: SlotPool, pu
     assert await within(slot.netns_fd, udp, "8.8.8.8", 53) is None
     await pool.set_internet(slot, True)
     assert await within(slot.netns_fd, tcp, public.ip, PORT) == "hello 198.51.100.1"
+
+
+def _open_flows(address: str, count: int) -> None:
+    for port in range(count):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"x", (address, 10_000 + port % 50_000))
+
+
+def _flows_from(source: str) -> int:
+    """In the node's own table."""
+    return sum(f"src={source} " in line for line in Path("/proc/net/nf_conntrack").read_text().splitlines())
+
+
+async def test_no_slot_fills_the_nodes_table_of_connections(pool: SlotPool, public: Neighbour) -> None:
+    slot, other = await pool.acquire(), await pool.acquire()
+    listener = Listener(public.netns_fd, public.ip, PORT)
+    try:
+        await within(slot.netns_fd, _open_flows, public.ip, 20_000)
+        assert _flows_from(slot.ip) <= 4096
+        assert await within(other.netns_fd, tcp, public.ip, PORT) == "hello 198.51.100.1"
+    finally:
+        listener.end()

@@ -51,3 +51,18 @@ async def test_rubbish_does_not_stop_it(pool: SlotPool) -> None:
     for rubbish in (b"", b"x", query("a.test")[:-3], b"\xff" * 40):
         assert await within(slot.netns_fd, udp, "8.8.8.8", 53, rubbish, 0.2) is None
     assert await within(slot.netns_fd, udp, "8.8.8.8", 53, query("a.test")) is not None
+
+
+def _flood(count: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("8.8.8.8", 53))
+        for _ in range(count):
+            sock.send(query("a.test"))
+
+
+async def test_a_flood_of_questions_is_thinned_before_it_reaches_the_node(pool: SlotPool, name_server: NameServer) -> None:
+    """From one port and one flow; a neighbour's question is answered meanwhile."""
+    one, other = await pool.acquire(), await pool.acquire()
+    await within(one.netns_fd, _flood, 20_000)
+    assert await within(other.netns_fd, udp, "8.8.8.8", 53, query("a.test")) is not None
+    assert len(name_server.asked_from) < 5000

@@ -36,7 +36,7 @@ class Firewall:
         chains_before = await self._chains_before()
         commands = rules.table(self._plan, self._settings)
         for slot in slots:
-            commands += rules.add_slot(self._plan.table, slot)
+            commands += rules.add_slot(self._plan.table, slot, self._settings)
             if slot.index in self._offline:
                 commands.append(rules.element("add", self._plan.table, "offline", slot.link_name))
         await self._apply(commands)
@@ -44,7 +44,7 @@ class Firewall:
 
     async def add(self, slot: Slot) -> None:
         """Give a slot its chain; until then all its packets are dropped."""
-        await self._apply(rules.add_slot(self._plan.table, slot))
+        await self._apply(rules.add_slot(self._plan.table, slot, self._settings))
 
     async def remove(self, slots: Iterable[Slot]) -> None:
         """Remove the chains of slots; those without one do not matter."""

@@ -43,6 +43,10 @@ def _state(*states: str) -> Statement:
     return {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": list(states)}}
 
 
+def _faster_than(per_second: int, burst: int) -> Statement:
+    return {"limit": {"rate": per_second, "per": "second", "burst": burst, "inv": True}}
+
+
 def _prefix(network: IPv4Network) -> dict[str, Any]:
     return {"prefix": {"addr": str(network.network_address), "len": network.prefixlen}}
 
@@ -62,13 +66,20 @@ def no_table(table: str) -> list[Command]:
     return [{"add": {"table": {"family": "inet", "name": table}}}, {"delete": {"table": {"family": "inet", "name": table}}}]
 
 
-def add_slot(table: str, slot: Slot) -> list[Command]:
-    """The slot's own chain: its source address, then what holds for all; rules of one sandbox have their place between the last two."""
+def add_slot(table: str, slot: Slot, settings: NetworkSettings) -> list[Command]:
+    """The slot's own chain: its source address, how much it may ask of what all share, then what holds for all; rules of one sandbox
+    have their place between the last two.
+    """
     chain = chain_name(slot.index)
+    too_many_questions = _faster_than(settings.questions_per_second, settings.questions_burst)
+    too_many_connections = _faster_than(settings.connections_per_second, settings.connections_burst)
     return [
         {"add": {"chain": {"family": "inet", "table": table, "name": chain}}},
         {"flush": {"chain": {"family": "inet", "table": table, "name": chain}}},
         _rule(table, chain, _header("ip", "saddr", slot.ip, "!="), DROP),
+        _rule(table, chain, *_to_resolver(settings), too_many_questions, DROP),
+        _rule(table, chain, _state("new"), too_many_connections, DROP),
+        _rule(table, chain, _state("new"), {"ct count": {"val": settings.connection_limit, "inv": True}}, DROP),
         _rule(table, chain, {"jump": {"target": "every_slot"}}),
         _rule(table, chain, ACCEPT),
         element("add", table, "slots", [slot.link_name, {"goto": {"target": chain}}]),

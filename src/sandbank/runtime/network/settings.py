@@ -34,3 +34,12 @@ class NetworkSettings:
     """Unanswered queries of one slot; further ones are dropped, which a stub resolver takes for loss."""
     resolver_total_limit: int = 2048
     """Unanswered queries of all slots; each holds one socket."""
+    questions_per_second: int = 200
+    """Packets that a slot may send to the resolver; further ones are dropped. Each costs the service as much as a small request."""
+    questions_burst: int = 300
+    connection_limit: int = 4096
+    """Connections and flows of one slot. The node's table of all of them (`nf_conntrack_max`, 65,536 or more) is everybody's: full, it
+    lets nobody connect to anything."""
+    connections_per_second: int = 200
+    """New ones of one slot: a closed connection keeps its place in that table for two minutes."""
+    connections_burst: int = 2000
