@@ -25,8 +25,11 @@ def test_what_people_write_is_understood(text: str, name: str, port: int, shown:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ":3002", "example.com:", "example.com:0", "example.com:65536", "example.com:٣", "https://example.com", "a..b", "-a.b", "a_b.c"]
-    + ["10.0.0.1", "10.0.0.1:443", "[::1]:443", "*.example.com", "x" * 64 + ".com", ".".join(["abcdefgh"] * 30), "a b.com", "a\n.com"],
+    [
+        *("", ":3002", "example.com:", "example.com:0", "example.com:65536", "example.com:٣", "https://example.com", "*.example.com"),
+        *("a..b", "-a.b", "a_b.c", "a b.com", "a\n.com", "x" * 64 + ".com", ".".join(["abcdefgh"] * 30)),
+        *("10.0.0.1", "10.0.0.1:443", "[::1]:443"),
+    ],
 )
 def test_what_is_no_domain_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InvalidError) as caught:

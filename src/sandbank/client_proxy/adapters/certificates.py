@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sandbank.domain.errors import InvalidError
 
-ALPN = ("http/1.1",)
+ALPN = ("h2", "http/1.1")  # both: clients read files in HTTP/1.1 whatever else they speak (contract sdk-latest §2.4)
 
 
 @dataclass(frozen=True)
