@@ -1,10 +1,11 @@
-"""A web server that runs inside a sandbox, with the standard library alone: `web_server.py <address> <port>`."""
+"""A web server that runs inside a sandbox, with the standard library alone: `web_server.py <address> <port> [<certificate>]`."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import http.server
+import ssl
 import struct
 import sys
 import time
@@ -100,4 +101,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+    server = http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler)
+    if len(sys.argv) > 3:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[3])
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve_forever()
