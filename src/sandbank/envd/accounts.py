@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sandbank.envd import text_file
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -22,19 +24,23 @@ class Account:
 
 def _lines(path: str, fields: int) -> Iterator[list[str]]:
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            for line in file:
-                parts = line.rstrip("\n").split(":")
-                if len(parts) >= fields:
-                    yield parts
-    except FileNotFoundError:
+        text = text_file.read(path)
+    except OSError:  # the sandbox made something of it that names nobody
         return
+    for line in text.split("\n"):
+        parts = line.split(":")
+        if len(parts) >= fields:
+            yield parts
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 10 and int(text) < 2**32 - 1
 
 
 def list_accounts() -> Iterator[Account]:
     """Every well-formed account."""
     for name, _, uid, gid, _, home, *_ in _lines("/etc/passwd", 7):
-        if uid.isdigit() and gid.isdigit():
+        if _is_id(uid) and _is_id(gid):
             yield Account(name, int(uid), int(gid), home or "/")
 
 
@@ -47,7 +53,7 @@ def group_ids(account: Account) -> list[int]:
     """The primary group and every supplementary one, as `initgroups` would set them."""
     groups = [account.gid]
     for _, _, gid, members, *_ in _lines("/etc/group", 4):
-        if gid.isdigit() and int(gid) not in groups and account.name in members.split(","):
+        if _is_id(gid) and int(gid) not in groups and account.name in members.split(","):
             groups.append(int(gid))
     return groups
 
@@ -61,7 +67,7 @@ class Names:
             self._users.setdefault(account.uid, account.name)
         self._groups: dict[int, str] = {}
         for name, _, gid, *_ in _lines("/etc/group", 4):
-            if gid.isdigit():
+            if _is_id(gid):
                 self._groups.setdefault(int(gid), name)
 
     def user(self, uid: int) -> str:

@@ -12,6 +12,7 @@ from sandbank.envd.files.request_target import told_over_rest
 from sandbank.envd.files.upload import Upload
 from sandbank.envd.filesystem.service import FilesystemService
 from sandbank.envd.filesystem.watchers import WatcherTable
+from sandbank.envd.freeze import Freeze
 from sandbank.envd.initialisation import Initialisation
 from sandbank.envd.metrics import Metrics
 from sandbank.envd.process.service import ProcessService
@@ -42,6 +43,7 @@ class Application:
         self._router.add("POST", "/files/compose", told_over_rest(Compose(state)))
         self._router.add("GET", "/metrics", Metrics(state))
         self._router.add("POST", "/init", Initialisation(state))
+        Freeze(state).register(self._router)
         self._router.add("GET", "/health", self._health)
         self._router.add("GET", "/envs", self._envs)
 

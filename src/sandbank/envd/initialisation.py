@@ -1,18 +1,19 @@
 """`POST /init`: what the control plane tells the agent at each start and resume (data-plane contract §4.8).
 
-A container's clock is the node's, so no clock is set; network volumes need mount rights that a sandbox has not.
+`timestamp` orders bodies and sets no clock: a sandbox shares the node's, which nothing inside can set. Network volumes would need mount
+rights that a sandbox has not: `volumeMounts` is refused.
 """
 
 from __future__ import annotations
 
 import calendar
 import json
-import os
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from sandbank.domain.errors import InvalidError
+from sandbank.envd import text_file
 from sandbank.envd.authentication import same_token
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.request import Request
@@ -23,7 +24,7 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 EVENTS_HOST = "events.e2b.local"
 CA_FILE = "/usr/local/share/ca-certificates/e2b-ca.crt"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-_TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)")
+_TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 _TEXT_FIELDS = ("accessToken", "timestamp", "defaultUser", "defaultWorkdir", "hyperloopIP", "lifecycleID", "caBundle")
 
@@ -34,7 +35,10 @@ def parse_timestamp(text: str) -> int:
     if match is None:
         raise InvalidError(f"invalid timestamp: {text}")
     *parts, fraction, zone = match.groups()
-    seconds = calendar.timegm(tuple(int(part) for part in parts))
+    try:
+        seconds = calendar.timegm(tuple(int(part) for part in parts))
+    except ValueError as error:  # no such month
+        raise InvalidError(f"invalid timestamp: {text}") from error
     if zone not in "Zz":
         offset = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
         seconds += -offset if zone[0] == "+" else offset
@@ -53,7 +57,8 @@ class InitData:
         """`InvalidError` for anything that is no such object."""
         try:
             raw: Any = json.loads(body) if body.strip() else {}
-        except ValueError as error:
+            json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        except (ValueError, RecursionError) as error:
             raise InvalidError(f"failed to decode request: {error}") from error
         if not isinstance(raw, dict):
             raise InvalidError("failed to decode request: not an object")
@@ -99,8 +104,13 @@ class Initialisation:
             await response.send(401, {"Content-Type": "text/plain; charset=utf-8"}, text.encode())
             return
         if timestamp is None or timestamp > self._state.initialised_at_ns:
-            self._apply(data)
+            try:
+                self._apply(data)
+            except OSError as error:  # not remembered as applied: the same body may come again
+                await response.send_error(500, f"error initializing: {error.filename}: {error.strerror}")
+                return
             self._state.initialised_at_ns = timestamp or self._state.initialised_at_ns
+        self._state.is_initialised = True
         await response.send(204, {"Cache-Control": "no-store"})
 
     def _is_allowed(self, request: Request, token: str | None) -> bool:
@@ -120,6 +130,7 @@ class Initialisation:
             state.set_user_environment(data.environment)
         state.default_user = values.get("defaultUser") or state.default_user
         state.default_workdir = values.get("defaultWorkdir") or state.default_workdir
+        state.lifecycle_id = values.get("lifecycleID") or state.lifecycle_id
         if address := values.get("hyperloopIP"):
             _name_events_host(address)
             state.internal_environment["E2B_EVENTS_ADDRESS"] = f"http://{address}"
@@ -128,27 +139,14 @@ class Initialisation:
 
 
 def _name_events_host(address: str) -> None:
-    try:
-        with open("/etc/hosts", encoding="utf-8", errors="surrogateescape") as file:
-            lines = [line for line in file.read().splitlines() if EVENTS_HOST not in line.split()]
-    except FileNotFoundError:
-        lines = []
-    with open("/etc/hosts", "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write("\n".join([*lines, f"{address} {EVENTS_HOST}"]) + "\n")
+    lines = [line for line in text_file.read("/etc/hosts").splitlines() if EVENTS_HOST not in line.split()]
+    text_file.write("/etc/hosts", "\n".join([*lines, f"{address} {EVENTS_HOST}"]) + "\n")
 
 
 def _install_certificates(bundle: str) -> None:
     """Keep the bundle where `update-ca-certificates` finds it, and let programs trust it at once."""
     text = bundle.rstrip("\n") + "\n"
-    for path in (CA_FILE, CA_BUNDLE):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(CA_FILE, "w", encoding="utf-8") as file:
-        file.write(text)
-    try:
-        with open(CA_BUNDLE, encoding="utf-8", errors="surrogateescape") as file:
-            known = file.read()
-    except FileNotFoundError:
-        known = ""
+    text_file.write(CA_FILE, text)
+    known = text_file.read(CA_BUNDLE)
     if text not in known:
-        with open(CA_BUNDLE, "a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(("" if not known or known.endswith("\n") else "\n") + text)
+        text_file.write(CA_BUNDLE, known + ("" if not known or known.endswith("\n") else "\n") + text)

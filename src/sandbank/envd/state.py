@@ -12,7 +12,7 @@ from sandbank.envd import paths
 from sandbank.envd.accounts import Account, find_account
 
 RUN_DIRECTORY = Path("/run/e2b")
-INTERNAL_PREFIX = "E2B_"
+RESERVED = frozenset({"E2B_SANDBOX", "E2B_SANDBOX_ID", "E2B_TEMPLATE_ID", "E2B_EVENTS_ADDRESS"})
 
 
 @dataclass
@@ -31,17 +31,23 @@ class AgentState:
     internal_environment: dict[str, str] = field(default_factory=dict)
     initialised_at_ns: int = 0
     """The newest `timestamp` that `/init` brought: an older one changes nothing."""
+    lifecycle_id: str | None = None
+    """Names this run of the sandbox; another one comes with each resume."""
+
+    is_initialised: bool = False
+    """Whether `/init` was answered; a sandbox made with all it needs may never get one."""
 
     def environment(self) -> dict[str, str]:
         """What every command gets and `GET /envs` shows; names the agent owns cannot be taken."""
         return {**self.user_environment, **self.internal_environment}
 
     def set_user_environment(self, variables: Mapping[str, str]) -> None:
-        """Replace what the user set before."""
-        self.user_environment = dict(variables)
+        """Replace what the user set before; names that the agent owns are left out (data-plane contract §5.1)."""
+        self.user_environment = {name: value for name, value in variables.items() if name not in RESERVED}
 
     def publish_identity(self, run_directory: Path = RUN_DIRECTORY) -> None:
         """Name the sandbox in its environment and under `/run/e2b` (0444), where `sudo`'s clean environment cannot hide it."""
+        self.set_user_environment(self.user_environment)
         self.internal_environment.update(E2B_SANDBOX="true", E2B_SANDBOX_ID=self.sandbox_id, E2B_TEMPLATE_ID=self.template_id)
         os.makedirs(run_directory, mode=0o755, exist_ok=True)
         for name in ("E2B_SANDBOX", "E2B_SANDBOX_ID", "E2B_TEMPLATE_ID"):

@@ -39,6 +39,7 @@ class Order:
         """`InvalidError` for anything that is no such object."""
         try:
             raw: Any = json.loads(body)
+            json.dumps(raw, ensure_ascii=False).encode()  # half a surrogate pair is no text
         except (ValueError, RecursionError) as error:
             raise InvalidError(f"error decoding request body: {error}") from error
         if not isinstance(raw, dict):
