@@ -32,10 +32,12 @@ class Allowance:
         self._burst = burst
         self._per_second = per_second
         self._left = burst
-        self._filled_at = 0.0
+        self._filled_at = -1.0
 
     def spend(self, now: float) -> None:
         """Take one; `CalmError` when there is none left."""
+        if self._filled_at < 0:
+            self._filled_at = now
         self._left -= 1
         if self._left < 0:
             self._left = min(self._burst, self._left + (now - self._filled_at) * self._per_second)
