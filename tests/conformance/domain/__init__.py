@@ -1,0 +1,1 @@
+"""Clients that know a domain, or any other combination of variables, over TLS."""
