@@ -27,7 +27,8 @@ class _Node:
         self.host = address.rpartition(":")[0]
         self.client = OrchestratorClient(address)
         self.node_id: str | None = None
-        self.healthy = False
+        self.answers = False
+        self.healthy = False  # and with it takes new sandboxes
         self.info = ServiceInfoResponse()
         self.starting_vcpu = 0
         # Placed since the node last told its load.
@@ -63,8 +64,8 @@ class NodePool:
         return [node.load() for node in self._nodes.values() if node.healthy]
 
     def is_ready(self) -> bool:
-        """Whether any node takes sandboxes."""
-        return any(node.healthy for node in self._nodes.values())
+        """Whether any node answers. One that is being drained counts: its sandboxes still want to be found, extended and killed."""
+        return any(node.answers for node in self._nodes.values())
 
     def host_of(self, node_id: str) -> str:
         """The host that the node's proxies listen on."""
@@ -113,12 +114,13 @@ class NodePool:
             info = await node.client.info()
             listed = await node.client.list()
         except SandbankError:
-            node.healthy = False
+            node.answers = node.healthy = False
             raise
         if node.node_id is not None and node.node_id != info.node_id:
             self._by_id.pop(node.node_id, None)
         node.node_id, node.info = info.node_id, info
         node.placed_vcpu -= placed_before
+        node.answers = True
         node.healthy = info.service_status == ServiceInfoStatus.Healthy
         self._by_id[info.node_id] = node
         running = {sandbox.sandbox_id: sandbox for sandbox in listed.sandboxes}

@@ -21,7 +21,7 @@ async def list_teams(request: Request, user_id: CallingUser) -> Response:
 
 @router.get("/health")
 async def health(request: Request) -> Response:
-    """Whether sandboxes can be created. Tests compare the text."""
+    """Whether there is a node. Tests compare the text."""
     if operations(request).readiness.is_ready():
         return PlainTextResponse("Health check successful")
     return PlainTextResponse("Service is unavailable", 503)
