@@ -333,6 +333,7 @@ class ClientConnection(asyncio.Protocol):
             self._linger()
             return
         self._state = _HEAD
+        self._head.shed()
         self.deadline = self._around.now + self._around.limits.idle_timeout_seconds
         if self._buffer:
             self.deadline = self._around.loop.time() + self._around.limits.header_timeout_seconds

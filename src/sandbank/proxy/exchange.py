@@ -264,6 +264,7 @@ class Exchange:
         """See `ResponseSink`."""
         self._responded = True
         self._client.respond(head, first, open_ended=open_ended)
+        self._head.shed()
 
     def on_body(self, data: bytes) -> None:
         """See `ResponseSink`."""

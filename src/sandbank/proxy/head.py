@@ -11,6 +11,7 @@ import string
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 200
+REMEMBERED_BYTES = 4096  # what is larger is not kept for longer than it is needed: connections last, and there are thousands
 
 _TOKEN = (string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode()
 # Everything a line may contain: HTAB, printable ASCII and obs-text. What is left after deleting these must be exactly the CRLFs.
@@ -30,7 +31,7 @@ _KNOWN_NAMES_LIMIT = 1024
 # another path each time repeats the rest. Cleared when full, so that nobody can make it grow; its values are never changed.
 _known_sections: dict[bytes, tuple[list[bytes], list[bytes], dict[bytes, bytes]]] = {}
 _KNOWN_SECTIONS_LIMIT = 256
-_KNOWN_SECTION_BYTES = 4096
+_KNOWN_SECTION_BYTES = REMEMBERED_BYTES
 
 # A second one of these would leave it to the next parser which one counts.
 _SINGLE = frozenset({b"host", b"content-length", b"transfer-encoding", b"upgrade", b"expect"})
@@ -78,6 +79,12 @@ class RequestHead:
     keep_alive: bool
     connection: frozenset[bytes]
     upgrade: bytes | None
+
+    def shed(self) -> None:
+        """Let go of a large head's lines once they have been sent: a stream or tunnel may outlive them by hours."""
+        if self.block is None or len(self.block) > REMEMBERED_BYTES:
+            self.block = None
+            self.names, self.lines, self.fields = [], [], {}
 
 
 class ResponseHead:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 _SANDBOX_ID = re.compile(r"[a-z0-9]+")
 _PORT = re.compile(r"[0-9]{1,20}")
+_REMEMBERED_CHARACTERS = 512  # a host name has 253 at most; what is longer must not fill memory
 
 
 class Target(NamedTuple):
@@ -45,12 +46,17 @@ def _parse_port(text: str) -> int:
     return int(text)
 
 
-@functools.lru_cache(maxsize=8192)
 def parse_target(host: str, sandbox_id: str, port: str) -> Target:
     """The target of a request with this `Host` and these routing headers (empty when absent); `TargetError` when there is none.
 
     Routing headers count only on a host that cannot name a sandbox itself: `localhost`, an address, or `sandbox.<domain>`.
     """
+    if len(host) + len(sandbox_id) + len(port) > _REMEMBERED_CHARACTERS:
+        return _parse(host, sandbox_id, port)
+    return _remembered(host, sandbox_id, port)
+
+
+def _parse(host: str, sandbox_id: str, port: str) -> Target:
     bare = strip_port(host)
     shared = bare[len("sandbox.") :] if bare.startswith("sandbox.") else ""
     if (sandbox_id or port) and (shared or bare == "localhost" or _is_address(bare)):
@@ -69,3 +75,6 @@ def parse_target(host: str, sandbox_id: str, port: str) -> Target:
     if _SANDBOX_ID.fullmatch(sandbox_id) is None:
         raise TargetError("Invalid sandbox ID")
     return Target(sandbox_id, number, domain)
+
+
+_remembered = functools.lru_cache(maxsize=8192)(_parse)

@@ -6,7 +6,7 @@ import asyncio
 from typing import ClassVar, Protocol, cast
 
 from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody, OpenBody
-from sandbank.proxy.head import MAX_HEAD_BYTES, HeadError, ResponseHead, find_response_end, parse_response_head
+from sandbank.proxy.head import MAX_HEAD_BYTES, REMEMBERED_BYTES, HeadError, ResponseHead, find_response_end, parse_response_head
 from sandbank.proxy.load import Load
 from sandbank.proxy.reset import reset
 
@@ -295,7 +295,10 @@ class UpstreamConnection(asyncio.Protocol):
         if len(block) > MAX_HEAD_BYTES:
             raise HeadError("head too large")
         if block != self._last_block:  # a busy origin repeats itself until its clock ticks
-            self._last_head = parse_response_head(block)
+            head = parse_response_head(block)
+            if len(block) > REMEMBERED_BYTES:
+                return head
+            self._last_head = head
             self._last_block = block
         return self._last_head
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@contextmanager
+def _held_bytes() -> Iterator[Callable[[], int]]:
+    """Yields how much more Python's objects take than at the beginning: exact, where a process keeps what was freed."""
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    try:
+        yield lambda: tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -194,3 +206,47 @@ async def test_thousands_of_half_sent_heads_hinder_nobody(proxy: ProxyServer) ->
         async with _others_are_served(proxy):
             await asyncio.sleep(0.2)
         assert _resident_bytes() - before < 500 * 160 * 1024
+
+
+async def test_large_heads_are_not_kept_by_idle_connections(proxy: ProxyServer) -> None:
+    """An idle connection may last ten minutes; what it once asked may not."""
+    count = 500
+    async with contextlib.AsyncExitStack() as stack:
+        held = stack.enter_context(_held_bytes())
+        for number in range(count):
+            idler = await stack.enter_async_context(client(proxy.port))
+            await idler.send(get(80, sandbox_id="iunknown", extra=f"X-{number}: " + "a" * 60_000 + "\r\n"))
+            assert (await read_answer(idler.reader)).status == 502
+        assert held() < count * 20 * 1024
+
+
+async def test_large_heads_are_not_kept_by_tunnels_and_streams(proxy: ProxyServer) -> None:
+    """Neither the client's nor the origin's, and they may last for hours."""
+    count = 150
+
+    async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await read_head(reader)
+        first = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x" if b"Upgrade: x" in head else b"HTTP/1.1 200 OK"
+        writer.write(first + b"\r\nX-A: " + b"a" * 60_000 + b"\r\n\r\n")
+        del head, first
+        with contextlib.suppress(OSError):
+            await reader.read()
+
+    async with origin(stream) as port, contextlib.AsyncExitStack() as stack:
+        held = stack.enter_context(_held_bytes())
+        for number in range(2 * count):
+            upgrade = "Connection: upgrade\r\nUpgrade: x\r\n" if number % 2 else ""
+            watcher = await stack.enter_async_context(client(proxy.port))
+            await watcher.send(get(port, extra=f"{upgrade}X-{number}: " + "a" * 60_000 + "\r\n"))
+            await read_head(watcher.reader)
+        assert held() < 2 * count * 40 * 1024
+
+
+async def test_long_host_names_do_not_fill_memory(proxy: ProxyServer) -> None:
+    """§7.1: hosts are remembered, but not whatever a client makes up."""
+    async with client(proxy.port) as attacker:
+        with _held_bytes() as held:
+            for number in range(300):
+                await attacker.send(f"GET / HTTP/1.1\r\nHost: 80-i{number}.{'a' * 60_000}\r\n\r\n".encode())
+                assert (await read_answer(attacker.reader)).status == 502
+            assert held() < 4 * _MIB
