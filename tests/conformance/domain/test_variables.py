@@ -75,10 +75,10 @@ def test_either_version_of_http_works_by_name(server: Instance, address: Address
     assert_complete(see(client, variables, "--by-name"), address)
 
 
-@pytest.mark.parametrize(("client", "complaint"), [("python", "UnknownIssuer"), ("javascript", "fetch failed|certificate")])
-def test_a_client_with_only_an_api_url_and_no_trust_stays_here(server: Instance, address: Address, client: str, complaint: str) -> None:
+def test_a_client_with_only_an_api_url_and_no_trust_stays_here(server: Instance, address: Address) -> None:
     """The answer's `domain` keeps traffic and tokens of such a client from the public service: it meets us, and does not trust us."""
-    done = run(client, {"E2B_API_URL": server.api_url})
+    done = run("python", {"E2B_API_URL": server.api_url})
     assert done.returncode != 0
-    assert any(text in done.stderr for text in complaint.split("|")), done.stderr[-3000:]
+    assert f".{address.domain}/" in done.stderr
+    assert "UnknownIssuer" in done.stderr
     assert "e2b.app" not in done.stderr
