@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import random
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +25,7 @@ from tests.product.processes import command_of, descendants, service_pid
 BYTES = int(float(os.environ.get("SANDBANK_VOLUME_GIB", "5")) * 1024**3)
 BLOCK_BYTES = 1024 * 1024
 GROWTH_LIMIT_MIB = 100
+READER_PAUSES_SECONDS = float(os.environ.get("SANDBANK_READER_PAUSES_SECONDS", "60"))
 _NOISE = random.Random(20261122).randbytes(BLOCK_BYTES)
 
 
@@ -101,3 +106,49 @@ def test_five_gigabytes_pass_both_proxies_intact_and_in_flat_memory(server: Inst
         growth = {peak.name: peak.growth_mib() for peak in peaks}
     assert all(mib < GROWTH_LIMIT_MIB for mib in growth.values()), growth
     print(f"growth in MiB: {growth}")
+
+
+def test_a_gigabyte_of_output_waits_for_a_reader_that_stops(server: Instance, sandbox: Sandbox) -> None:
+    """The command waits for its reader, nothing grows meanwhile, and all of it arrives (contract data-plane §2.6)."""
+    total = BYTES // 5
+    command = f"head -c {total} /dev/zero | tee /dev/stderr >/dev/null"
+    start = json.dumps({"process": {"cmd": "/bin/bash", "args": ["-c", command]}, "stdin": False}).encode()
+    headers = {
+        "E2b-Sandbox-Id": sandbox.sandbox_id,
+        "E2b-Sandbox-Port": "49983",
+        "X-Access-Token": sandbox._envd_access_token or "",
+        "Content-Type": "application/connect+json",
+        "Keepalive-Ping-Interval": "1",
+    }
+    with client_proxy(server, sandbox.sandbox_id) as (url, proxy_pid):
+        peaks = [Peak("client proxy", proxy_pid), Peak("node", service_pid(server)), Peak("agent", agent_pid(server))]
+        with httpx.Client(base_url=url, headers=headers, timeout=600, trust_env=False) as client:
+            body = struct.pack(">BI", 0, len(start)) + start
+            with client.stream("POST", "/process.Process/Start", content=body) as answer:
+                received = answer.iter_raw()
+                seen = [next(received)]
+                time.sleep(READER_PAUSES_SECONDS)
+                assert all(peak.growth_mib() < GROWTH_LIMIT_MIB for peak in peaks), {peak.name: peak.growth_mib() for peak in peaks}
+                assert sandbox.commands.run("echo fine").stdout == "fine\n", "others have to wait for the slow reader"
+                count, end = _count_output(itertools.chain(seen, received))
+        growth = {peak.name: peak.growth_mib() for peak in peaks}
+    assert count == total
+    assert end == {"exited": True, "status": "exit status 0"}
+    assert all(mib < GROWTH_LIMIT_MIB for mib in growth.values()), growth
+
+
+def _count_output(pieces: Iterator[bytes]) -> tuple[int, dict[str, object]]:
+    """Bytes of standard error in a whole stream of envelopes, and its end event."""
+    buffer, count = b"", 0
+    end: dict[str, object] = {}
+    for piece in pieces:
+        buffer += piece
+        while len(buffer) >= 5 and len(buffer) >= 5 + (size := int.from_bytes(buffer[1:5], "big")):
+            message = json.loads(buffer[5 : 5 + size])
+            buffer = buffer[5 + size :]
+            event = message.get("event", {})
+            encoded = event.get("data", {}).get("stderr", "")
+            count += len(encoded) * 3 // 4 - encoded.count("=")
+            end = event.get("end", end)
+    assert buffer == b""
+    return count, end

@@ -26,6 +26,12 @@ def test_multibyte_characters_survive_the_boundary_of_a_read(sandbox: Sandbox) -
     assert result.stdout == "a" * 32767 + "世界" * 20000
 
 
+def test_output_can_be_opened_by_name(sandbox: Sandbox) -> None:
+    """Scripts write to /dev/stderr; the pipe behind it must be the user's."""
+    result = sandbox.commands.run("echo out > /dev/stdout; echo err | tee /dev/stderr > /dev/null")
+    assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+
 def test_large_output_arrives_whole_and_in_order(sandbox: Sandbox) -> None:
     result = sandbox.commands.run("seq 1 200000")
     assert result.stdout == "".join(f"{number}\n" for number in range(1, 200_001))

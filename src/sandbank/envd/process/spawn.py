@@ -106,6 +106,7 @@ def _spawn_on_pipes(command: Command) -> Child:
                 theirs.append(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC))
                 continue
             reader, writer = os.pipe2(os.O_CLOEXEC)
+            os.fchown(reader, command.account.uid, command.account.gid)  # of the whole pipe: /dev/stderr can be opened, too
             ours.append(reader if writes else writer)
             theirs.append(writer if writes else reader)
         pid = _execute(command, theirs[0], theirs[1], theirs[2], None)
