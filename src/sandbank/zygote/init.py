@@ -26,7 +26,10 @@ def run(listener: socket.socket, agent_fields: dict[str, object], report_fd: int
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # from inside, nobody ends a sandbox by accident
     while True:
-        pid = _start_agent(listener, config, report_fd, title_area)
+        try:
+            pid = _start_agent(listener, config, report_fd, title_area)
+        except (OSError, MemoryError):  # no process or memory left, which may pass: what runs here shall not end because of it
+            pid = 0
         if report_fd >= 0:
             os.close(report_fd)
             report_fd = -1
@@ -55,9 +58,10 @@ def _start_agent(listener: socket.socket, config: agent.AgentConfig, report_fd: 
 
 
 def _reap_until(agent_pid: int) -> None:
+    """Return once the agent has ended; without one, when nobody else has for the moment."""
     while True:
         try:
-            pid, _status = os.waitpid(-1, 0)
+            pid, _status = os.waitpid(-1, 0 if agent_pid else os.WNOHANG)
         except ChildProcessError:
             return
         if pid == agent_pid:

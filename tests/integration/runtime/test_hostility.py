@@ -1,0 +1,123 @@
+"""Root inside turns on its own agent and its own first process: the node is not fooled, not held up, and can end the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import time
+
+import pytest
+
+from sandbank.domain.errors import NotFoundError
+from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
+from tests.integration.runtime import node
+from tests.integration.runtime.inside import run
+
+_NO_ROOM_FOR_THE_AGENT = """
+import os, signal, time
+until = time.monotonic() + 4
+if os.fork():
+    os._exit(0)
+os.setsid()
+agents = [p for p in filter(str.isdigit, os.listdir("/proc")) if open(f"/proc/{p}/comm").read() == "envd\\n"]
+made, killed = [], False
+while time.monotonic() < until:
+    try:
+        if (pid := os.fork()) == 0:
+            signal.pause()
+        made.append(pid)
+    except OSError:
+        if not killed:
+            killed = True
+            for agent in agents:
+                os.kill(int(agent), 9)
+for pid in made:
+    os.kill(pid, 9)
+"""
+
+_IMPOSTOR = """
+import ctypes, os, socket, time
+if os.fork():
+    os._exit(0)
+os.setsid()
+libc = ctypes.CDLL(None, use_errno=True)
+first = libc.syscall(434, 1, 0)  # pidfd_open
+stolen = [fd for fd in (libc.syscall(438, first, n, 0) for n in range(16)) if fd >= 0]  # pidfd_getfd: the listener among them
+for p in filter(str.isdigit, os.listdir("/proc")):
+    if open(f"/proc/{p}/comm").read() == "envd\\n":
+        os.kill(int(p), 19)
+listener = next(s for s in map(lambda fd: socket.socket(fileno=fd), stolen) if s.family == socket.AF_INET)
+listener.setblocking(True)
+kept = []
+while True:
+    connection, _ = listener.accept()
+    kept.append(connection)
+    connection.sendall(ANSWER)
+"""
+
+
+async def test_an_agent_that_finds_no_room_is_started_when_there_is(driver: NamespaceDriver) -> None:
+    """Nothing of the sandbox ends meanwhile: its first process waits instead of dying of a failed fork."""
+    spec = node.new_spec(pids=48)
+    await driver.create(spec)
+    with contextlib.suppress(AssertionError, OSError, http.client.HTTPException):  # its answer ends with the agent
+        await run(driver, spec.sandbox_id, f"python3 -c '{_NO_ROOM_FOR_THE_AGENT}'", "root")
+    await asyncio.sleep(2)
+    await driver.stats(spec.sandbox_id)
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(AssertionError, OSError, http.client.HTTPException):
+                if (await run(driver, spec.sandbox_id, "echo back")).output == "back\n":
+                    break
+            await asyncio.sleep(0.2)
+    await driver.kill(spec.sandbox_id)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'b"HTTP/1.1 200 OK\\r\\n" + b"X: y\\r\\n" * 100000',
+        'b"HTTP/1.1 301 Moved\\r\\nLocation: http://169.254.169.254/\\r\\n\\r\\n"',
+        'b"\\0" * 65536',
+    ],
+    ids=["endless-head", "redirect", "zeros"],
+)
+async def test_an_impostor_of_the_agent_is_of_no_use(driver: NamespaceDriver, sandbox_id: str, answer: str) -> None:
+    """After a create the node asks the agent nothing: what it says of a sandbox is the kernel's word."""
+    spec = node.new_spec()
+    await driver.create(spec)
+    await run(driver, spec.sandbox_id, "python3 -c '" + _IMPOSTOR.replace("ANSWER", answer) + "'", "root")
+    stats = await driver.stats(spec.sandbox_id)
+    assert (stats.memory_limit_bytes, stats.disk_limit_bytes) == (256 << 20, 512 << 20)
+    assert (await run(driver, sandbox_id, "echo neighbour")).output == "neighbour\n"
+    await driver.kill(spec.sandbox_id)
+    with pytest.raises(NotFoundError):
+        driver.dial(spec.sandbox_id, 49983)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "kill -STOP -1",
+        "kill -9 -1",
+        "kill -9 1; kill -TERM 1; kill -SEGV 1",
+        "for p in /proc/[0-9]*; do kill -STOP ${p#/proc/}; done",
+        "python3 -c 'import ctypes; ctypes.CDLL(None).ptrace(16, 1, 0, 0); import time; time.sleep(600)'",
+        "(trap '' TERM HUP INT; mkfifo /tmp/f; for i in $(seq 100); do cat /tmp/f & done; wait)",
+        "python3 -c 'import os\nwhile True: os.vfork() if hasattr(os, \"vfork\") else os.fork()'",
+    ],
+)
+async def test_a_sandbox_in_any_state_can_be_ended(driver: NamespaceDriver, command: str) -> None:
+    spec = node.new_spec(pids=64)
+    await driver.create(spec)
+    asking = asyncio.get_running_loop().create_task(run(driver, spec.sandbox_id, command, "root"))
+    await asyncio.sleep(1)
+    begun = time.monotonic()
+    await driver.kill(spec.sandbox_id)
+    assert time.monotonic() - begun < 10, "the bound of the driver's own settings"
+    with contextlib.suppress(AssertionError, OSError, http.client.HTTPException):
+        await asking
+    async with asyncio.timeout(5):  # its first process is collected by the zygote
+        while node.sandbox_processes():
+            await asyncio.sleep(0.02)
