@@ -1,0 +1,1 @@
+"""The edge API of an installation, used as an operator does."""
