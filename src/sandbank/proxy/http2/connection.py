@@ -140,10 +140,10 @@ class Http2Connection(asyncio.Protocol):
         except H2Error:
             self._end()  # the library has put its GOAWAY into the engine's output
         except Exception:
-            logger.exception("HTTP/2 connection failed", service="proxy")
+            logger.exception("HTTP/2 connection failed")
             self._fail(ErrorCodes.INTERNAL_ERROR)
         if self.engine.guard.going_away and not self._streams:
-            self._end()
+            self._fail(ErrorCodes.NO_ERROR)
         self._flush()
 
     def eof_received(self) -> bool:
@@ -342,7 +342,12 @@ class Http2Connection(asyncio.Protocol):
                 return
             if self._waiting.pop(stream.stream_id, None) is None:
                 continue
-            stream.flush()
+            try:
+                stream.flush()
+            except H2Error:  # our own fault; without this the stream would wait for ever
+                logger.exception("HTTP/2 stream failed")
+                self._fail(ErrorCodes.INTERNAL_ERROR)
+                return
             if stream.outbox.waiting:
                 self._waiting[stream.stream_id] = stream  # behind the others
 

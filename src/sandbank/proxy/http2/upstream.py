@@ -6,7 +6,6 @@ import asyncio
 from typing import ClassVar
 
 import structlog
-from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, InformationalResponseReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
 from h2.exceptions import H2Error
 
@@ -92,7 +91,7 @@ class Http2Upstream(UpstreamConnection):
         except (CalmError, H2Error, MalformedError, HeadError):
             self.fail()
         except Exception:
-            logger.exception("HTTP/2 origin failed", service="proxy")
+            logger.exception("HTTP/2 origin failed")
             self.fail()
         else:
             self._flush()
@@ -134,7 +133,7 @@ class Http2Upstream(UpstreamConnection):
             elif isinstance(event, StreamEnded):
                 self._release()
                 sink.on_complete(reusable=False)
-            elif isinstance(event, StreamReset) and event.remote_reset and event.error_code != ErrorCodes.NO_ERROR:
+            elif isinstance(event, StreamReset) and event.remote_reset:
                 self.fail()
 
     def _body_received(self, sink: ResponseSink, event: DataReceived) -> None:
@@ -159,7 +158,11 @@ class Http2Upstream(UpstreamConnection):
         if self.closed:
             return
         if not self._transport_full and self._outbox.waiting and self._sink is not None:
-            self._outbox.flush()
+            try:
+                self._outbox.flush()
+            except H2Error:  # it allows no stream at all
+                self.fail()
+                return
         if data := self._engine.data_to_send():
             self.transport.write(data)
         if self._full and not self._outbox.size and self._sink is not None:
