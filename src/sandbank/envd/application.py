@@ -14,6 +14,7 @@ from sandbank.envd.filesystem.service import FilesystemService
 from sandbank.envd.filesystem.watchers import WatcherTable
 from sandbank.envd.freeze import Freeze
 from sandbank.envd.initialisation import Initialisation
+from sandbank.envd.meminfo import MemoryFile
 from sandbank.envd.metrics import Metrics
 from sandbank.envd.process.service import ProcessService
 from sandbank.envd.process.table import ProcessTable
@@ -23,6 +24,7 @@ from sandbank.envd.transport.request import Request
 from sandbank.envd.transport.response import Response
 from sandbank.envd.transport.router import Router
 
+_START = "/process.Process/Start"
 _LEGACY_AGENT = "connect-python"
 
 
@@ -31,6 +33,7 @@ class Application:
 
     def __init__(self, state: AgentState) -> None:
         self._state = state
+        self._memory_file = MemoryFile(state.memory_limit_bytes)
         self.processes = ProcessTable()
         self.watchers = WatcherTable()
         self._router = Router()
@@ -62,6 +65,8 @@ class Application:
             return
         if request.headers.get("user-agent") == _LEGACY_AGENT:
             response.headers["X-E2B-Legacy-SDK"] = "true"
+        if request.path == _START:
+            self._memory_file.refresh()
         await self._router.handle(request, response)
 
     @staticmethod

@@ -8,7 +8,7 @@ import socket
 
 from sandbank.runtime.drivers.namespaces.spawn_request import SPAWN, SpawnRequest
 from sandbank.runtime.linux import libc, mounts, privileges, seccomp, title
-from sandbank.runtime.rootfs import root, stage
+from sandbank.runtime.rootfs import resources, root, stage
 from sandbank.zygote import init
 
 ENVD_PORT = 49983
@@ -22,6 +22,7 @@ _LIMITS = {resource.RLIMIT_NOFILE: 1_048_576, resource.RLIMIT_NPROC: resource.RL
 def preload() -> None:
     """Do once in the zygote what is the same for all."""
     seccomp.program()
+    resources.processors()
 
 
 def wait(descriptor: int) -> None:
@@ -50,6 +51,8 @@ def spawn(request_fd: int, userns_fd: int, netns_fd: int, report_fd: int) -> Non
         step = "join the cgroups"
         for path in request.join_cgroups:
             _write(path, "0")
+        if request.processors:
+            os.sched_setaffinity(0, request.processors)
         step = "enter the network namespace"
         libc.setns(netns_fd, libc.CLONE_NEWNET)
         step = "build the stage"
@@ -82,7 +85,7 @@ def _become_init(request: SpawnRequest, report_fd: int) -> None:
         privileges.set_dumpable()
         socket.sethostname(request.hostname)
         step = "mount the root file system"
-        root.enter(len(request.layers), request.hostname, request.shared_memory_bytes)
+        root.enter(len(request.layers), request.hostname, request.shared_memory_bytes, request.memory_bytes, request.cpu_count)
         step = "let go of the node's descriptors"
         _keep_only(report_fd)
         step = "listen"

@@ -76,8 +76,25 @@ def destroy_subvolume(parent: Path, name: str) -> None:
 
 def used_bytes(subvolume: Path) -> int:
     """What it holds and what is promised to data that is still to be written, metadata included. Takes microseconds."""
-    group = _SYSFS / _identity(subvolume) / "qgroups" / f"0_{_number(subvolume)}"
+    group = _group(subvolume)
     return sum(int((group / name).read_text(encoding="ascii")) for name in ("referenced", "rsv_data"))
+
+
+def quota_directory(directory: Path) -> Path | None:
+    """Where the kernel says what this subvolume holds and may hold; None for anything but a subvolume with a quota."""
+    try:
+        if os.stat(directory).st_ino != _FIRST_INODE:
+            return None
+        group = _group(directory)
+    except OSError as error:
+        if error.errno == errno.ENOTTY:
+            return None
+        raise
+    return group if group.is_dir() else None
+
+
+def _group(subvolume: Path) -> Path:
+    return _SYSFS / _identity(subvolume) / "qgroups" / f"0_{_number(subvolume)}"
 
 
 def _identity(directory: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sandbank.runtime.linux import mounts
-from sandbank.runtime.rootfs import stage
+from sandbank.runtime.rootfs import resources, stage
 
 # What a sandbox's root could read there of the node, or of everybody's keys. The rest of /proc's own refusals hold, since that root is
 # nobody outside: /proc/kcore, kmsg, vmallocinfo and their like are the node's root's. Each mask costs a create some 50 microseconds.
@@ -27,7 +27,7 @@ _READONLY_DIRECTORIES = ("sys", "irq", "bus", "fs", "tty")
 _TERMINALS = 256
 
 
-def enter(layer_count: int, hostname: str, shared_memory_bytes: int) -> None:
+def enter(layer_count: int, hostname: str, shared_memory_bytes: int, memory_bytes: int, cpu_count: int) -> None:
     """Mount everything on the prepared stage, which is the working directory, and make it the root.
 
     The caller is pid 1 of its pid namespace and uid 0 of its user namespace, with every namespace its own.
@@ -50,6 +50,7 @@ def enter(layer_count: int, hostname: str, shared_memory_bytes: int) -> None:
     )
     mounts.mount("mqueue", f"{root}/dev/mqueue", "mqueue", no_programs)
     _mask(f"{root}/proc", f"{root}/dev/null")
+    resources.show(root, memory_bytes, cpu_count)
     mounts.pivot_into(root)
     # Only now: a template may have made any of these a link, and from in here no link leads to the node's files.
     os.makedirs("/etc", exist_ok=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from sandbank.runtime.linux import mounts
+from sandbank.runtime.linux import btrfs, mounts
+from sandbank.runtime.rootfs import resources
 
 UPPER, DEVICES, SYSTEM, ROOT = "u", "dev", "sys", "root"
 _WHOLE_SYSTEM = "sysfs"
@@ -43,10 +45,11 @@ def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgrou
         mounts.bind_idmapped(layer, str(index), userns_fd)
     os.mkdir(UPPER)
     mounts.bind_idmapped(upper, UPPER, userns_fd)
+    os.mkdir(resources.FACTS)
     os.mkdir(NOTHING)
     mounts.mount("tmpfs", NOTHING, "tmpfs", _READONLY_FLAGS, "size=0,mode=555")
     _make_devices()
-    _mount_system(cgroups)
+    _mount_system(cgroups, btrfs.quota_directory(Path(upper)))
     os.mkdir(ROOT)
 
 
@@ -69,8 +72,8 @@ def _make_devices() -> None:
         os.symlink(target, f"{DEVICES}/{name}")
 
 
-def _mount_system(cgroups: Mapping[str, str]) -> None:
-    """Some of the sysfs of the sandbox's network namespace, and the sandbox's own groups."""
+def _mount_system(cgroups: Mapping[str, str], quota: Path | None) -> None:
+    """Some of the sysfs of the sandbox's network namespace, and the sandbox's own groups, of its cgroups and of its quota."""
     # The whole of it stays behind with the stage at the pivot.
     os.mkdir(_WHOLE_SYSTEM)
     mounts.mount("sysfs", _WHOLE_SYSTEM, "sysfs", _READONLY_FLAGS)
@@ -79,8 +82,9 @@ def _mount_system(cgroups: Mapping[str, str]) -> None:
     for name in _SHOWN_SYSTEM:
         os.makedirs(f"{SYSTEM}/{name}")
         mounts.bind(f"{_WHOLE_SYSTEM}/{name}", f"{SYSTEM}/{name}")
-    for name, source in cgroups.items():
-        group = f"{SYSTEM}/fs/cgroup/{name}"
+    shown = {f"cgroup/{name}": source for name, source in cgroups.items()} | ({"quota": str(quota)} if quota else {})
+    for name, source in shown.items():
+        group = f"{SYSTEM}/fs/{name}"
         os.makedirs(group, exist_ok=True)
         mounts.bind_readonly(source, group)
     mounts.mount(None, SYSTEM, None, mounts.MS_REMOUNT | _READONLY_FLAGS)

@@ -25,6 +25,7 @@ from sandbank.runtime.driver import NodeLayout, SandboxExit, SandboxSpec, Sandbo
 from sandbank.runtime.drivers.namespaces import adoption, process
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
+from sandbank.runtime.drivers.namespaces.processors import Processors
 from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
@@ -66,6 +67,7 @@ class NamespaceDriver:
         self._homes = Homes(layout.data_dir / "sandboxes")
         self._volume = Volume(layout.data_dir / "sandboxes", layout.sandbox_disk_mib)
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
+        self._processors = Processors()
         self._running: dict[str, _Running] = {}
         self._ending: dict[str, _Running] = {}
         self._starting: dict[str, _Start] = {}
@@ -156,7 +158,9 @@ class NamespaceDriver:
                 pidfds.append(os.pidfd_open(pid))
                 teardown.push("end processes", functools.partial(self._end, pidfds[0]), self._settings.kill_seconds)
 
-        request = self._request(spec, home, group)
+        processors = self._processors.choose(spec.limits.vcpu)
+        teardown.push("release processors", functools.partial(self._processors.release, processors))
+        request = self._request(spec, home, group, processors)
         try:
             await self._zygote.spawn(request, slot.userns_fd, slot.netns_fd, on_pid, self._settings.spawn_seconds)
             await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds)
@@ -181,7 +185,7 @@ class NamespaceDriver:
         self._homes.write_record(record)
         return _Running(record, slot, pidfds[0], group, teardown)
 
-    def _request(self, spec: SandboxSpec, home: Path, group: Group) -> SpawnRequest:
+    def _request(self, spec: SandboxSpec, home: Path, group: Group, processors: tuple[int, ...]) -> SpawnRequest:
         limits, init = spec.limits, spec.init
         agent: dict[str, object] = {
             "sandbox_id": spec.sandbox_id,
@@ -203,6 +207,9 @@ class NamespaceDriver:
             show_cgroups=group.shown,
             hostname=spec.hostname,
             shared_memory_bytes=limits.memory_mib << 19,  # half, as the kernel's own default has it
+            memory_bytes=limits.memory_mib << 20,
+            cpu_count=limits.vcpu,
+            processors=processors,
             agent=agent,
         )
 
@@ -273,6 +280,8 @@ class NamespaceDriver:
         group = self._groups.group(record.sandbox_id)
         teardown = TeardownStack(f"sandbox {record.sandbox_id}")
         teardown.push("release slot", functools.partial(self._pool.release, slot))
+        processors = self._processors.adopt(record.pid)
+        teardown.push("release processors", functools.partial(self._processors.release, processors))
         teardown.push("remove files", functools.partial(self._discard, record.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         teardown.push("end processes", functools.partial(self._end, pidfd), self._settings.kill_seconds)

@@ -17,7 +17,7 @@ FORK_NAMES = (ZYGOTE_NAME, INIT_NAME)
 
 @dataclass(frozen=True, slots=True)
 class SpawnRequest:
-    """One sandbox to fork. Paths are the node's; `agent` holds the fields of envd's `AgentConfig`."""
+    """One sandbox to fork. Paths are the node's; `processors` are those to stay on, none for all; `agent` is envd's `AgentConfig`."""
 
     sandbox_id: str
     stage: str
@@ -27,6 +27,9 @@ class SpawnRequest:
     show_cgroups: dict[str, str]
     hostname: str
     shared_memory_bytes: int
+    memory_bytes: int
+    cpu_count: int
+    processors: tuple[int, ...]
     agent: dict[str, object]
 
     def encode(self) -> bytes:
