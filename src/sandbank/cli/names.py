@@ -41,8 +41,8 @@ def find_problem(domain: PublicDomain) -> str | None:
         return None
     if domain.is_local:
         return (
-            f"names below {domain.name} do not resolve on this machine, so E2B_DOMAIN does not work here yet (the URL variables do): "
-            f"apt-get install {PACKAGE}, or let your resolver answer 127.0.0.1 for *.localhost"
+            f"names below {domain.name} do not resolve here, so E2B_DOMAIN does not work on this machine yet (the URL variables do): "
+            f"apt-get install {PACKAGE}, which adds `myhostname` to the hosts in /etc/nsswitch.conf, or have *.localhost answered by DNS"
         )
     return f"*.{domain.name} does not resolve on this machine: clients need a wildcard DNS record that leads here"
 
@@ -52,9 +52,13 @@ def prepare_names(domain: PublicDomain, tried: Path, progress: Callable[[str], N
     problem = find_problem(domain)
     if problem is None or not domain.is_local or tried.exists():
         return problem
+    reason = ""
     try:
         install_packages([PACKAGE], progress, patient=False)
     except SandbankError as error:
-        tried.write_text(error.message + "\n")
-        return problem
-    return find_problem(domain)
+        reason = error.message
+    problem = find_problem(domain)
+    if problem is not None:
+        tried.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tried.write_text(f"{reason or problem}\n")
+    return problem

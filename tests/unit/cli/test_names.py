@@ -134,3 +134,12 @@ def test_a_resolver_that_is_silent_is_left_behind(monkeypatch: pytest.MonkeyPatc
         assert names.find_addresses("api.example.com", 0.01) == ()
     finally:
         release.set()
+
+
+def test_a_package_that_does_not_help_is_not_installed_at_every_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tried, installed = tmp_path / "tls" / "tried", []
+    monkeypatch.setattr(names, "find_addresses", lambda name: ())
+    monkeypatch.setattr(names, "install_packages", lambda packages, progress, patient: installed.append(packages))
+    for _ in range(2):
+        assert names.prepare_names(LOCAL, tried, print) is not None
+    assert len(installed) == 1
