@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 
 from sandbank.proxy import page
@@ -16,11 +17,19 @@ from sandbank.proxy.target import Target, TargetError, parse_target
 def target_of(head: RequestHead) -> Target:
     """The sandbox and port that a request is for; `TargetError` when it names none."""
     fields = head.fields
-    return parse_target(
-        head.host.decode("latin-1"),
-        fields.get(b"e2b-sandbox-id", b"").decode("latin-1"),
-        fields.get(b"e2b-sandbox-port", b"").decode("latin-1"),
-    )
+    host, sandbox_id, port = head.host, fields.get(b"e2b-sandbox-id", b""), fields.get(b"e2b-sandbox-port", b"")
+    if len(host) + len(sandbox_id) + len(port) > _LONGEST_REMEMBERED:
+        return _parse_target(host, sandbox_id, port)
+    return _remembered_target(host, sandbox_id, port)
+
+
+def _parse_target(host: bytes, sandbox_id: bytes, port: bytes) -> Target:
+    return parse_target(host.decode("latin-1"), sandbox_id.decode("latin-1"), port.decode("latin-1"))
+
+
+# Before the decoding, not only behind it: heads that repeat themselves share their values, which remember their hashes.
+_remembered_target = functools.lru_cache(maxsize=8192)(_parse_target)
+_LONGEST_REMEMBERED = 300
 
 
 def direct_host(target: Target) -> bytes | None:

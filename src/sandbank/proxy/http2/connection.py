@@ -185,6 +185,9 @@ class Http2Connection(asyncio.Protocol):
             self._fail(ErrorCodes.NO_ERROR)
         elif self._reading:
             self._ping(now)
+        for stream in tuple(self._streams.values()):
+            if now - stream.ended_at > limits.linger_seconds:
+                stream.stop_upload()
         self._flush()
 
     def _ping(self, now: float) -> None:
@@ -282,6 +285,10 @@ class Http2Connection(asyncio.Protocol):
     def _refuse(self, stream_id: int, status: int, text: str, *, ended: bool) -> None:
         stream = self._streams[stream_id] = Http2Stream(self, stream_id, _REFUSED, ended=ended, raw=True)
         stream.refuse(plain(status, text))
+
+    def now(self) -> float:
+        """See `StreamOwner`."""
+        return self._around.loop.time()
 
     def wake(self, stream: Http2Stream) -> None:
         """See `StreamOwner`."""

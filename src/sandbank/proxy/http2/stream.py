@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from h2.errors import ErrorCodes
@@ -23,6 +24,10 @@ class StreamOwner(Protocol):
 
     def reset(self, stream: Http2Stream, code: ErrorCodes) -> None:
         """Tell the client that the stream has broken off; it is forgotten."""
+        ...
+
+    def now(self) -> float:
+        """The loop's time."""
         ...
 
     def wake(self, stream: Http2Stream) -> None:
@@ -51,6 +56,7 @@ class Http2Stream:
         "_request_held",
         "_tunnel",
         "_upgrading",
+        "ended_at",
         "outbox",
         "stream_id",
     )
@@ -68,6 +74,7 @@ class Http2Stream:
         self._request_held = False
         self._held_bytes = 0
         self._paused_response = False
+        self.ended_at = math.inf  # when the answer was complete, while the request is not: its rest is thrown away
         self.stream_id = stream_id
         self.outbox = Outbox(owner.engine, stream_id)
 
@@ -96,6 +103,11 @@ class Http2Stream:
             self._held_bytes += window_bytes
         else:
             self._acknowledge(window_bytes)
+
+    def stop_upload(self) -> None:
+        """The answer is complete and the client still sends: RFC 9113 §8.1 has this for it. Not at once, as some take it for a failure."""
+        self._request_done = True
+        self._owner.reset(self, ErrorCodes.NO_ERROR)
 
     def receive_end(self, trailers: list[Header] | None = None) -> None:
         """The request is complete."""
@@ -148,10 +160,10 @@ class Http2Stream:
             return
         outbox.flush()
         if outbox.ended and self._exchange is None:
-            if not self._request_done:
-                self._owner.engine.reset_stream(self.stream_id, ErrorCodes.NO_ERROR)  # RFC 9113 §8.1: the rest is of no use
-                self._request_done = True
-            self._owner.forget(self)
+            if self._request_done:
+                self._owner.forget(self)
+            else:
+                self.ended_at = self._owner.now()
         elif self._paused_response and not outbox.size and self._exchange is not None:
             self._paused_response = False
             self._exchange.resume_response()
