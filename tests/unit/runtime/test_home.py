@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbank.domain.errors import UnavailableError
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.linux import btrfs
 
@@ -53,6 +54,20 @@ def test_a_home_that_cannot_be_whole_is_none(homes: Homes, monkeypatch: pytest.M
 
     monkeypatch.setattr(btrfs, "make_subvolume", refuse)
     homes.limit_from_now_on()
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(UnavailableError, match="the disk of this node's sandboxes is full"):
         homes.create("one", 1 << 30)
     assert homes.names() == []
+
+
+def test_a_home_is_discarded_on_a_full_disk(homes: Homes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no space for another name: or killing sandboxes would never make room again."""
+    home = homes.create("one", 1 << 30)
+    (home / "data" / "file").write_text("x")
+
+    def refuse(*_: object) -> Path:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    homes.discard("one")
+    assert homes.names() == []
+    assert not home.exists()

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sandbank.domain.errors import UnavailableError
 from sandbank.runtime.linux import btrfs
 from sandbank.runtime.linux.trees import remove_tree
 
 _RECORD = "runtime.json"
 _TRASH_PREFIX = ".gone-"
 _DATA, _STAGE = "data", "stage"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,14 @@ class Homes:
         self._is_limited = True
 
     def create(self, sandbox_id: str, disk_limit_bytes: int) -> Path:
-        """A fresh home, or none; `FileExistsError` when there is one of that name."""
+        """A fresh home, or none; `FileExistsError` when there is one of that name, `UnavailableError` when the disk is full."""
         home = self._top / sandbox_id
-        home.mkdir(mode=0o700)
+        with _naming_a_full_disk():
+            home.mkdir(mode=0o700)
+            self._furnish(home, disk_limit_bytes)
+        return home
+
+    def _furnish(self, home: Path, disk_limit_bytes: int) -> None:
         try:
             (home / _STAGE).mkdir(mode=0o755)
             if self._is_limited:
@@ -59,16 +68,16 @@ class Homes:
             else:
                 (home / _DATA).mkdir(mode=0o755)
         except BaseException:
-            self.discard(sandbox_id)
+            self.discard(home.name)
             raise
-        return home
 
     def write_record(self, record: Record) -> None:
-        """Put it beside the home's files in one step."""
+        """Put it beside the home's files in one step; `UnavailableError` when the disk is full."""
         home = self._top / record.sandbox_id
         aside = home / f".{_RECORD}"
-        aside.write_text(json.dumps(asdict(record)), encoding="utf-8")
-        aside.rename(home / _RECORD)
+        with _naming_a_full_disk():
+            aside.write_text(json.dumps(asdict(record)), encoding="utf-8")
+            aside.rename(home / _RECORD)
 
     def records(self) -> list[Record]:
         """Those that can be read; a home without one was never acknowledged."""
@@ -84,16 +93,22 @@ class Homes:
 
     def discard(self, sandbox_id: str) -> None:
         """Take a home out of the way at once; `empty_trash` frees its space. Idempotent."""
-        with contextlib.suppress(FileNotFoundError):
-            (self._top / sandbox_id).rename(self._top / f"{_TRASH_PREFIX}{uuid.uuid4().hex}")
+        home = self._top / sandbox_id
+        try:
+            home.rename(self._top / f"{_TRASH_PREFIX}{uuid.uuid4().hex}")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            # A new name takes space, of which there is none; only removing can be done without.
+            _remove(home)
 
     def empty_trash(self) -> None:
         """Remove discarded homes; blocks for as long as that takes, and several may do it at once."""
         for entry in os.scandir(self._top):
             if entry.name.startswith(_TRASH_PREFIX):
-                with contextlib.suppress(OSError):  # an ordinary directory, or gone
-                    btrfs.destroy_subvolume(Path(entry.path), _DATA)
-                remove_tree(Path(entry.path))
+                _remove(Path(entry.path))
 
     def used_bytes(self, sandbox_id: str) -> int:
         """What the sandbox has written; without a limit this blocks, and walks the whole layer."""
@@ -106,3 +121,19 @@ class Homes:
                 with contextlib.suppress(OSError):
                     total += os.lstat(os.path.join(directory, name)).st_blocks * 512
         return total
+
+
+def _remove(home: Path) -> None:
+    with contextlib.suppress(OSError):  # an ordinary directory, or gone
+        btrfs.destroy_subvolume(home, _DATA)
+    remove_tree(home)
+
+
+@contextlib.contextmanager
+def _naming_a_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UnavailableError("the disk of this node's sandboxes is full") from error
+        raise

@@ -1,0 +1,61 @@
+"""All sandboxes together can fill the node's disk for sandboxes, since what they may write adds up to more; killing them frees it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from sandbank.domain.errors import UnavailableError
+from sandbank.runtime.driver import SandboxSpec
+from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
+from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
+from tests.integration.runtime import node
+from tests.integration.runtime.inside import run
+
+DATA_DIR = Path("/tmp/rt-full")
+LAYOUT = dataclasses.replace(
+    node.LAYOUT,
+    data_dir=DATA_DIR,
+    run_dir=DATA_DIR / "run",
+    instance="rf",
+    subnet="10.219.0.0/16",
+    uid_base=260_000_000,
+    sandbox_disk_mib=400,
+)
+
+
+def _greedy() -> SandboxSpec:
+    spec = node.new_spec()
+    return dataclasses.replace(spec, limits=dataclasses.replace(spec.limits, disk_mib=10_000))
+
+
+@pytest.fixture
+async def small_node() -> AsyncIterator[NamespaceDriver]:
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
+    driver = NamespaceDriver(LAYOUT, NamespaceSettings(free_slots=2))
+    await driver.start(lambda ended: None)
+    yield driver
+    await driver.close()
+    shutil.rmtree(DATA_DIR)
+
+
+async def test_a_full_node_says_so_and_comes_back(small_node: NamespaceDriver) -> None:
+    hog, other = _greedy(), _greedy()
+    await small_node.create(hog)
+    await small_node.create(other)
+    filled = await run(small_node, hog.sandbox_id, "head -c 1G /dev/zero > /root/big; echo $?; echo x > /root/more || echo full", "root")
+    assert filled.output.split()[-1] == "full", filled.output
+    with pytest.raises(UnavailableError, match="the disk of this node's sandboxes is full"):
+        await small_node.create(_greedy())
+    assert (await run(small_node, other.sandbox_id, "echo well")).output == "well\n"
+    await small_node.kill(hog.sandbox_id)
+    assert [path.name for path in (DATA_DIR / "sandboxes").iterdir()] == [other.sandbox_id]
+    async with asyncio.timeout(120):  # the kernel takes back what was freed at its next commit
+        while (await run(small_node, other.sandbox_id, "head -c 100M /dev/zero > /root/big && echo room", "root")).output != "room\n":
+            await asyncio.sleep(1)
+    await small_node.kill(other.sandbox_id)
