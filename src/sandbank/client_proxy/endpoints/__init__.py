@@ -1,1 +1,1 @@
-"""What this service answers itself: health and the edge API's open part."""
+"""What this service answers itself: health and the edge API."""
