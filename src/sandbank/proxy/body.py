@@ -7,6 +7,8 @@ from typing import Protocol
 
 MAX_CHUNK_LINE_BYTES = 4096
 MAX_TRAILER_BYTES = 64 * 1024
+# Chunks of one byte cost as much as large ones. After so many lines it is somebody else's turn: less than a millisecond.
+LINES_PER_SCAN = 512
 # How far chunk lines may outgrow what the chunks carry: extensions are free text, and each chunk may have some.
 MAX_CHUNK_OVERHEAD_BYTES = 16 * 1024
 _FREE_BYTES_PER_CHUNK = 16
@@ -28,6 +30,7 @@ class Body(Protocol):
     def scan(self, data: bytes, start: int, payload: list[bytes] | None = None) -> int:
         """The index behind the last byte of `data[start:]` that belongs to this body; sets `done` at its end.
 
+        Where there is more work in it than one turn should take, the index is where to go on in the next one.
         With `payload`, what the body says without its framing is appended to it. `BodyError` when the framing is broken.
         """
         ...
@@ -90,7 +93,8 @@ class ChunkedBody:
         """See `Body`."""
         position = start
         end = len(data)
-        while position < end and not self.done:
+        lines = LINES_PER_SCAN
+        while position < end and lines and not self.done:
             if self._state == _DATA:
                 size = min(self._remaining, end - position)
                 if payload is not None:
@@ -110,6 +114,7 @@ class ChunkedBody:
             if line[-2:] != b"\r\n":
                 raise BodyError("bare line feed")
             self._line(line[:-2])
+            lines -= 1
         return position
 
     def _keep(self, piece: bytes) -> None:

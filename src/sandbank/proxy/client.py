@@ -50,6 +50,7 @@ class ClientConnection(asyncio.Protocol):
         "_state",
         "_taken",
         "_upgrading",
+        "_working",
         "_write_paused",
         "deadline",
         "transport",
@@ -73,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         self._response_begun = False
         self._taken = 0
         self._upgrading: tuple[Upgrade, Http2Connection] | None = None
+        self._working = False
         self._write_paused = False
         self.deadline = math.inf
 
@@ -252,11 +254,14 @@ class ClientConnection(asyncio.Protocol):
         exchange.start()
         if has_body and rest:
             self.data_received(rest)
-        if self._eof and self._state == _EXCHANGE:
+        self._heed_eof()
+
+    def _heed_eof(self) -> None:
+        if self._eof and self._state == _EXCHANGE and not self._working:
             if self._body is not None:
                 self._close()
-            elif not self._buffer:
-                exchange.client_ended()
+            elif not self._buffer and self._exchange is not None:
+                self._exchange.client_ended()
 
     def _read_body(self, body: Body, data: bytes) -> None:
         try:
@@ -276,6 +281,22 @@ class ClientConnection(asyncio.Protocol):
                 exchange.end_request()
             if end < len(data):
                 self._keep(data[end:])
+        elif end < len(data):
+            self._go_on_later(data[end:])
+
+    def _go_on_later(self, rest: bytes) -> None:
+        self._buffer = rest
+        self._working = True
+        self._update_reading()
+        self._around.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._working = False
+        if self._state in (_EXCHANGE, _DISCARD) and self._buffer:
+            data, self._buffer = self._buffer, b""
+            self.data_received(data)
+            self._heed_eof()
+        self._update_reading()
 
     def _body_broken(self, error: BodyError) -> None:
         if self._response_begun:
@@ -287,18 +308,20 @@ class ClientConnection(asyncio.Protocol):
         body = self._body
         if body is None:
             return
-        self._discarded += len(data)
         try:
             end = body.scan(data, 0)
         except BodyError:
             self._linger()
             return
+        self._discarded += end
         if body.done:
             self._body = None
             self._buffer = data[end:]
             self._next()
         elif self._discarded > self._around.limits.discard_bytes:
             self._linger()
+        elif end < len(data):
+            self._go_on_later(data[end:])
 
     def _keep(self, data: bytes) -> None:
         self._buffer += data
@@ -307,7 +330,7 @@ class ClientConnection(asyncio.Protocol):
     def _update_reading(self) -> None:
         """Read from the client unless the origin is slow, the answers pile up, or what it sent ahead waits already."""
         too_much = len(self._buffer) > MAX_HEAD_BYTES
-        reading = not (self._request_held or too_much or (self._write_paused and self._state == _HEAD))
+        reading = not (self._request_held or self._working or too_much or (self._write_paused and self._state == _HEAD))
         if reading != self._reading and not self.transport.is_closing():
             self._reading = reading
             if reading:

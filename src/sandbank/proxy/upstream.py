@@ -84,9 +84,11 @@ class UpstreamConnection(asyncio.Protocol):
         "_owner",
         "_paused",
         "_payload_only",
+        "_reading",
         "_sink",
         "_tunnel",
         "_upgrade",
+        "_working",
         "idle_since",
         "requests",
         "transport",
@@ -110,6 +112,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._keep_alive = False
         self._last_block = b""
         self._paused = False
+        self._working = False
+        self._reading = True
         self.requests = 0
         self.idle_since = 0.0
 
@@ -141,15 +145,22 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Read nothing more for now."""
-        if not self.closed:
-            self._paused = True
-            self.transport.pause_reading()
+        self._paused = True
+        self._update_reading()
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused and not self.closed:
-            self._paused = False
-            self.transport.resume_reading()
+        self._paused = False
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        reading = not (self._paused or self._working)
+        if reading != self._reading and not self.closed:
+            self._reading = reading
+            if reading:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
 
     def close(self) -> None:
         """End the connection in order; the sink hears nothing more."""
@@ -288,8 +299,8 @@ class UpstreamConnection(asyncio.Protocol):
         if first is None:
             return
         sink.on_head(head, first, open_ended=type(body) is OpenBody)
-        if body.done and self._sink is not None:
-            self._finish(sink, reusable=head.keep_alive and end == len(data))
+        if self._sink is not None:
+            self._after(sink, body, data, end)
 
     def _parse(self, block: bytes) -> ResponseHead:
         if len(block) > MAX_HEAD_BYTES:
@@ -334,8 +345,24 @@ class UpstreamConnection(asyncio.Protocol):
         content, end = self._scan(body, data, 0)
         if content:
             sink.on_body(content)
-        if body.done and self._sink is not None:
+        if self._sink is not None:
+            self._after(sink, body, data, end)
+
+    def _after(self, sink: ResponseSink, body: Body, data: bytes, end: int) -> None:
+        if body.done:
             self._finish(sink, reusable=self._keep_alive and end == len(data))
+        elif end < len(data):
+            self._buffer = data[end:]
+            self._working = True
+            self._update_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._working = False
+        data, self._buffer = self._buffer, b""
+        if self._sink is not None and self._body is not None:
+            self._read_body(self._sink, self._body, data)
+        self._update_reading()
 
     def _finish(self, sink: ResponseSink, *, reusable: bool) -> None:
         body, self._body = self._body, None

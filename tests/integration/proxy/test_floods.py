@@ -250,3 +250,63 @@ async def test_long_host_names_do_not_fill_memory(proxy: ProxyServer) -> None:
                 await attacker.send(f"GET / HTTP/1.1\r\nHost: 80-i{number}.{'a' * 60_000}\r\n\r\n".encode())
                 assert (await read_answer(attacker.reader)).status == 502
             assert held() < 4 * _MIB
+
+
+_DENSE = b"1\r\nx\r\n" * 20_000
+
+
+async def test_an_upload_of_tiny_chunks_leaves_others_their_turn_and_arrives(proxy: ProxyServer) -> None:
+    """A megabyte of single bytes is a lot of work for a parser, and none of it may be done in one go."""
+    rounds = 20
+    received = 0
+
+    async def sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal received
+        await read_head(reader)
+        rest = b""
+        while not rest.endswith(b"\r\n0\r\n\r\n"):
+            data = await reader.read(1 << 18)
+            received += len(data)
+            rest = (rest + data)[-10:]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with origin(sink) as port, _others_are_served(proxy), client(proxy.port) as attacker:
+        await attacker.send(get(port, method="POST", extra="Transfer-Encoding: chunked\r\n"))
+        for _ in range(rounds):
+            await attacker.send(_DENSE)
+        assert (await attacker.ask(b"0\r\n\r\n")).body == b"ok"
+        assert received == rounds * len(_DENSE) + 5
+        assert (await attacker.ask(get(port, method="POST", extra="Transfer-Encoding: chunked\r\n") + _DENSE + b"0\r\n\r\n")).body == b"ok"
+
+
+async def test_an_answer_of_tiny_chunks_leaves_others_their_turn_and_arrives(proxy: ProxyServer) -> None:
+    """The same from inside a sandbox."""
+    rounds = 20
+
+    async def dense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(rounds):
+            writer.write(_DENSE)
+            await writer.drain()
+        writer.write(b"0\r\nX-T: 1\r\n\r\n")
+
+    async with origin(dense) as port, _others_are_served(proxy), client(proxy.port) as reader:
+        await reader.send(get(port))
+        await read_head(reader.reader)
+        assert await reader.reader.readexactly(rounds * len(_DENSE)) == _DENSE * rounds
+        assert await reader.reader.readexactly(13) == b"0\r\nX-T: 1\r\n\r\n"
+        assert (await reader.ask(get(80, sandbox_id="iunknown"))).status == 502
+
+
+async def test_an_upload_of_tiny_chunks_that_nobody_reads_is_thrown_away(proxy: ProxyServer) -> None:
+    """What comes after the answer is discarded in turns as well, and the connection goes on."""
+    async with client(proxy.port) as uploader:
+        request = get(80, sandbox_id="iunknown", method="POST", extra="Transfer-Encoding: chunked\r\n")
+        body = b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n"
+        assert (await uploader.ask(request + body[:70])).status == 502
+        assert (await uploader.ask(body[70:] + get(80, sandbox_id="iunknown"))).status == 502
+        await uploader.send(request + body + get(80, sandbox_id="iunknown"))
+        uploader.writer.write_eof()
+        assert [(await read_answer(uploader.reader)).status for _ in range(2)] == [502, 502]
+        assert await uploader.reader.read() == b""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbank.proxy.body import Body, BodyError, ChunkedBody, LengthBody
+from sandbank.proxy.body import LINES_PER_SCAN, Body, BodyError, ChunkedBody, LengthBody
 
 
 def _feed(body: Body, data: bytes, cuts: list[int]) -> tuple[int, bytes]:
@@ -78,3 +78,18 @@ def test_broken_chunks(data: bytes, byte_wise: bool) -> None:
     body = ChunkedBody()
     with pytest.raises(BodyError):
         _feed(body, data, list(range(len(data))) if byte_wise and len(data) < 100 else [])
+
+
+@given(st.integers(0, 2000), st.lists(st.integers(0, 20_000), max_size=4))
+def test_a_scan_does_a_bounded_number_of_lines_and_the_next_one_goes_on(chunks: int, cuts: list[int]) -> None:
+    framed = b"1\r\nx\r\n" * chunks + b"0\r\n\r\n"
+    body = ChunkedBody()
+    said: list[bytes] = []
+    for start, end in pairwise(sorted({cut % (len(framed) + 1) for cut in cuts} | {0, len(framed)})):
+        position = start
+        while position < end:
+            before = position
+            position = body.scan(framed[:end], position, said)
+            assert before < position <= before + 6 * LINES_PER_SCAN
+    assert body.done
+    assert b"".join(said) == b"x" * chunks
