@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.integration.envd.driving import Agent, bash, output, running_agent, seal, text
 
-ALLOWED = ("/etc/passwd", "/etc/group", "/etc/hosts", "/proc/", "/run/e2b/", "/sys/fs/cgroup", "/dev/null")
+ALLOWED = ("/etc/passwd", "/etc/group", "/etc/hosts", "/proc/", "/run/e2b/", "/sys/fs/cgroup", "/sys/fs/quota", "/dev/null")
 
 
 def exercise_processes(agent: Agent) -> None:

@@ -106,8 +106,6 @@ class RunningProcess:
     def reaped(self, wait_status: int) -> None:
         """The kernel's last word on the child."""
         self._wait_status = wait_status
-        if self._deadline is not None:
-            self._deadline.cancel()
         self._finish_if_done()
 
     def _finish_if_done(self) -> None:
@@ -123,6 +121,8 @@ class RunningProcess:
             self._wake_input()
             os.close(self._terminal)
             self._terminal = None
+        if self._deadline is not None:
+            self._deadline.cancel()
         self.end = end_event(self._wait_status)
         self._on_end(self)
         for subscription in self._subscriptions:
@@ -139,14 +139,14 @@ class RunningProcess:
         self._finish_if_done()
 
     def kill_at(self, deadline: float) -> None:
-        """SIGKILL at `deadline` (loop time), even if nobody listens then.
+        """SIGKILL at `deadline` (loop time), even if nobody listens then; a child that is gone no longer waits for who holds its pipes.
 
         The stream that started it ends by its own timer of the same instant: a killed child takes a turn of the loop to be reaped.
         """
         self._deadline = self._loop.call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        if self._wait_status is None:
+        if self.end is None:
             self.send_signal(signal.SIGKILL)
 
     # -- input

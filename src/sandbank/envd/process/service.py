@@ -81,7 +81,7 @@ class ProcessService:
     def _command(self, call: Call, request: StartRequest) -> Command:
         account = self._state.account(call.username)
         directory = self._state.resolve(request.process.cwd, account)
-        environment = {"PATH": DEFAULT_PATH, "HOME": account.home, "USER": account.name, "LOGNAME": account.name}
+        environment = {"PATH": DEFAULT_PATH, "HOME": account.home, "USER": account.name, "LOGNAME": account.name, "PWD": directory}
         size = request.pty.size
         return Command(
             arguments=(request.process.cmd, *request.process.args),

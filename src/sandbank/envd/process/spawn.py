@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
 import struct
 import subprocess
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from sandbank.domain.errors import InvalidError
+from sandbank.domain.errors import ExhaustedError, InvalidError
 from sandbank.envd.accounts import Account
 
-# `exec "$@"` makes the shell answer for a command that does not exist (127) or cannot run (126). Raising one's own oom_score_adj is
-# always allowed; where the file is missing the command runs all the same.
-_WRAPPER = '{ echo 100 >/proc/self/oom_score_adj; } 2>/dev/null; exec "$@"'
+_OOM_SCORE = "/proc/self/oom_score_adj"
+_OOM_SCORE_OF_COMMANDS = "100"
+_NO_ROOM = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC})
+# `exec "$@"` makes the shell answer for a command that does not exist (127) or cannot run (126).
+_ANSWERING = ("/bin/sh", "-c", 'exec "$@"', "--")
+# The first terminal that a session's leader opens becomes the session's; the name comes first among the arguments.
+_TAKING_TERMINAL = ("/bin/sh", "-c", '{ : <>"$1"; } 2>/dev/null; shift; exec "$@"', "--")
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Child:
 
 def set_window(terminal: int, columns: int, rows: int) -> None:
     """Resize a terminal; the kernel tells its foreground group."""
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows & 0xFFFF, columns & 0xFFFF, 0, 0))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", min(rows, 0xFFFF), min(columns, 0xFFFF), 0, 0))
 
 
 def check_directory(path: str, account: Account, groups: Sequence[int]) -> None:
@@ -75,9 +81,18 @@ def check_directory(path: str, account: Account, groups: Sequence[int]) -> None:
 
 
 def spawn(command: Command) -> Child:
-    """Start the command; `InvalidError` when it cannot be. The caller reaps `Child.pid` and closes the descriptors."""
+    """Start the command. The caller reaps `Child.pid` and closes the descriptors.
+
+    `InvalidError` when it cannot be started, `ExhaustedError` when there is no room for another process, its pipes or its terminal.
+    """
     check_directory(command.directory, command.account, command.groups)
-    return _spawn_on_pipes(command) if command.window is None else _spawn_on_terminal(command, *command.window)
+    try:
+        return _spawn_on_pipes(command) if command.window is None else _spawn_on_terminal(command, *command.window)
+    except OSError as error:
+        category = ExhaustedError if error.errno in _NO_ROOM else InvalidError
+        raise category(f"error starting process: {error.strerror}") from error
+    except (ValueError, subprocess.SubprocessError) as error:
+        raise InvalidError(f"error starting process: {error}") from error
 
 
 def _spawn_on_terminal(command: Command, columns: int, rows: int) -> Child:
@@ -86,8 +101,8 @@ def _spawn_on_terminal(command: Command, columns: int, rows: int) -> Child:
         set_window(master, columns, rows)
         os.fchown(slave, command.account.uid, command.account.gid)
         os.fchmod(slave, 0o620)
-        # The preparation runs in the child after setsid: only a session's leader may take a terminal.
-        pid = _execute(command, slave, slave, slave, lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        with _oom_score_of_commands():
+            pid = _execute(command, (*_TAKING_TERMINAL, os.ttyname(slave), *command.arguments), (slave, slave, slave))
     except BaseException:
         os.close(master)
         raise
@@ -109,7 +124,8 @@ def _spawn_on_pipes(command: Command) -> Child:
             os.fchown(reader, command.account.uid, command.account.gid)  # of the whole pipe: /dev/stderr can be opened, too
             ours.append(reader if writes else writer)
             theirs.append(writer if writes else reader)
-        pid = _execute(command, theirs[0], theirs[1], theirs[2], None)
+        with _oom_score_of_commands():
+            pid = _execute_quickly(command, theirs)
     except BaseException:
         for descriptor in ours:
             os.close(descriptor)
@@ -123,24 +139,62 @@ def _spawn_on_pipes(command: Command) -> Child:
     return Child(pid, stdin, {"stdout": ours[0], "stderr": ours[1]}, None)
 
 
-def _execute(command: Command, stdin: int, stdout: int, stderr: int, prepare: Callable[[], object] | None) -> int:
+def _execute_quickly(command: Command, descriptors: Sequence[int]) -> int:
+    """Without the shell where it would only step aside; whatever is wrong with the program, the shell finds the words for it."""
+    if "/" in command.arguments[0]:
+        try:
+            return _execute(command, command.arguments, descriptors)
+        except OSError as error:
+            if error.errno in _NO_ROOM or error.errno == errno.E2BIG:
+                raise
+    return _execute(command, (*_ANSWERING, *command.arguments), descriptors)
+
+
+def _execute(command: Command, arguments: Sequence[str], descriptors: Sequence[int]) -> int:
     """Fork and execute; no descriptor but the three goes along, signals are as a fresh program expects them."""
-    try:
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", _WRAPPER, "--", *(os.fsencode(argument) for argument in command.arguments)],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=os.fsencode(command.directory),
-            env={os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()},
-            user=command.account.uid,
-            group=command.account.gid,
-            extra_groups=command.groups,
-            start_new_session=True,
-            umask=0o022,
-            preexec_fn=prepare,  # safe: this process has one thread
-        )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise InvalidError(f"error starting process: {error}") from error
+    stdin, stdout, stderr = descriptors
+    wanted = (command.account.uid, command.account.gid, set(command.groups))
+    # Without a change of user there is vfork, which copies no page tables: five times as quick.
+    changes = wanted != (os.getuid(), os.getgid(), {os.getgid(), *os.getgroups()})
+    process = subprocess.Popen(
+        [os.fsencode(argument) for argument in arguments],
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=os.fsencode(command.directory),
+        env={os.fsencode(name): os.fsencode(value) for name, value in command.environment.items()},
+        user=command.account.uid if changes else None,
+        group=command.account.gid if changes else None,
+        extra_groups=command.groups if changes else None,
+        start_new_session=True,
+        umask=0o022,
+    )
     process.returncode = 0  # the table reaps all children in one place; this object is done
     return process.pid
+
+
+@contextmanager
+def _oom_score_of_commands() -> Iterator[None]:
+    """Children are born with the agent's score, so it takes theirs for the moment of the fork: a child need not write the file itself.
+
+    Going back to where one came from is always allowed. Where there is no such file commands run all the same.
+    """
+    try:
+        descriptor = os.open(_OOM_SCORE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        yield
+        return
+    try:
+        own = os.read(descriptor, 16)
+        _write_score(descriptor, _OOM_SCORE_OF_COMMANDS.encode())
+        try:
+            yield
+        finally:
+            _write_score(descriptor, own)
+    finally:
+        os.close(descriptor)
+
+
+def _write_score(descriptor: int, score: bytes) -> None:
+    with suppress(OSError):
+        os.pwrite(descriptor, score, 0)

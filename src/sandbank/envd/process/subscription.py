@@ -11,7 +11,7 @@ from sandbank.contracts.process import ProcessEvent
 from sandbank.domain.errors import SandbankError
 
 MAX_EVENTS = 64  # data-plane contract §2.6
-MAX_BYTES = 512 * 1024  # of up to 64 pieces of 32 KiB: a sandbox's memory belongs to its user
+MAX_BYTES = 128 * 1024  # of up to 64 pieces of 32 KiB: a sandbox's memory belongs to its user
 
 
 @dataclass(frozen=True, slots=True)

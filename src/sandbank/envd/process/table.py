@@ -28,8 +28,11 @@ class ProcessTable:
     """Starts, finds and reaps. Children of this process are all started here, so every exit is one of ours."""
 
     def __init__(self) -> None:
-        self._running: list[RunningProcess] = []
-        self._finished: list[Finished] = []
+        # In order of start. Two may share a pid: the older has been reaped and only waits for its output to end.
+        self._running: dict[RunningProcess, None] = {}
+        self._by_pid: dict[int, RunningProcess] = {}
+        self._finished_by_pid: dict[int, Finished] = {}
+        self._finished_by_tag: dict[str, Finished] = {}
 
     def start_reaping(self) -> None:
         """Collect exits as they happen: a killed child is gone at once, not a zombie until someone asks."""
@@ -44,8 +47,12 @@ class ProcessTable:
     def start(self, command: Command, config: ProcessConfig, tag: str | None) -> RunningProcess:
         """Spawn `command`; `config` is what the caller asked for and `list` shows. Pumping begins with `start_pumping`."""
         process = RunningProcess(spawn(command), config, tag, self._ended)
-        self._finished = [one for one in self._finished if one.pid != process.pid and (tag is None or one.tag != tag)]
-        self._running.append(process)
+        self._running[process] = None
+        self._by_pid[process.pid] = process
+        if (same_pid := self._finished_by_pid.get(process.pid)) is not None:
+            self._forget(same_pid)
+        if tag is not None and (same_tag := self._finished_by_tag.get(tag)) is not None:
+            self._forget(same_tag)
         return process
 
     def list_processes(self) -> list[RunningProcess]:
@@ -61,21 +68,17 @@ class ProcessTable:
                 return
             if pid == 0:
                 return
-            # Newest first: an older entry of the same pid has been reaped and only waits for its output to end.
-            for process in reversed(self._running):
-                if process.pid == pid:
-                    process.reaped(status)
-                    break
+            if (process := self._by_pid.get(pid)) is not None:
+                process.reaped(status)
 
     def find(self, selector: ProcessSelector) -> RunningProcess | None:
         """The running process of this pid or tag."""
         kind = selector.WhichOneof("selector")
         if kind is None:
             raise InvalidError("invalid input type: no process selector", error_code="unimplemented")
-        for process in reversed(self._running):
-            if (process.pid == selector.pid) if kind == "pid" else (process.tag == selector.tag):
-                return process
-        return None
+        if kind == "pid":
+            return self._by_pid.get(selector.pid)
+        return next((process for process in reversed(self._running) if process.tag == selector.tag), None)
 
     def get(self, selector: ProcessSelector) -> RunningProcess:
         """As `find`; `NotFoundError` when there is none."""
@@ -86,11 +89,13 @@ class ProcessTable:
 
     def get_finished(self, selector: ProcessSelector) -> Finished:
         """A process that ended a moment ago; `NotFoundError` when there is none."""
-        by_pid = selector.WhichOneof("selector") == "pid"
-        for one in reversed(self._finished):
-            if (one.pid == selector.pid) if by_pid else (one.tag == selector.tag):
-                return one
-        raise NotFoundError(self._missing(selector))
+        if selector.WhichOneof("selector") == "pid":
+            finished = self._finished_by_pid.get(selector.pid)
+        else:
+            finished = self._finished_by_tag.get(selector.tag)
+        if finished is None:
+            raise NotFoundError(self._missing(selector))
+        return finished
 
     @staticmethod
     def _missing(selector: ProcessSelector) -> str:
@@ -99,11 +104,19 @@ class ProcessTable:
         return f"process with pid {selector.pid} not found"
 
     def _ended(self, process: RunningProcess) -> None:
-        self._running.remove(process)
+        del self._running[process]
+        if self._by_pid.get(process.pid) is not process:
+            return  # the pid has a new owner, whose end is the one to retain
+        del self._by_pid[process.pid]
         assert process.end is not None
         finished = Finished(process.pid, process.tag, process.end)
-        self._finished.append(finished)
+        self._finished_by_pid[process.pid] = finished
+        if process.tag is not None:
+            self._finished_by_tag[process.tag] = finished
         asyncio.get_running_loop().call_later(RETAIN_SECONDS, self._forget, finished)
 
     def _forget(self, finished: Finished) -> None:
-        self._finished = [one for one in self._finished if one is not finished]
+        if self._finished_by_pid.get(finished.pid) is finished:
+            del self._finished_by_pid[finished.pid]
+        if finished.tag is not None and self._finished_by_tag.get(finished.tag) is finished:
+            del self._finished_by_tag[finished.tag]
