@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sandbank.proxy.body import LINES_PER_SCAN
 from sandbank.proxy.head import ResponseHead
 from sandbank.proxy.load import Load
 from sandbank.proxy.upstream import UpstreamConnection
@@ -138,3 +139,44 @@ async def test_the_load_is_given_back_once(upstream: UpstreamConnection) -> None
     upstream.connection_lost(None)
     assert owner.load.requests == 0
     assert sink.calls == ["lost"]
+
+
+async def test_tiny_chunks_are_taken_in_turns_and_nothing_more_is_read_meanwhile(
+    upstream: UpstreamConnection, transport: _Transport
+) -> None:
+    """A sandbox that answers in chunks of one byte must not hold up everybody else's traffic."""
+    body = b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
+    sink = _ask(upstream)
+    upstream.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    assert len(sink.calls[0][1]) <= 6 * LINES_PER_SCAN
+    assert not transport.reading
+    turns = 0
+    while sink.calls[-1] != ("complete", True):
+        before = len(sink.calls)
+        await asyncio.sleep(0)
+        assert len(sink.calls) <= before + 2
+        turns += 1
+    assert turns > 10
+    assert transport.reading
+    assert sink.calls[0][1] + b"".join(call for call in sink.calls if isinstance(call, bytes)) == body
+
+
+async def test_a_reader_that_is_slow_keeps_reading_paused_after_the_last_turn(upstream: UpstreamConnection, transport: _Transport) -> None:
+    _ask(upstream)
+    upstream.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 500)
+    upstream.pause()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not transport.reading
+    upstream.resume()
+    assert transport.reading
+
+
+async def test_a_cut_between_two_turns_ends_the_work(upstream: UpstreamConnection) -> None:
+    sink = _ask(upstream)
+    upstream.data_received(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 5000)
+    upstream.cut()
+    calls = len(sink.calls)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(sink.calls) == calls
