@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -134,7 +136,7 @@ async def test_node(front: Recorded, authority: Authority) -> None:
 
 
 PYTHON = """
-import os, time
+import os
 from e2b import Sandbox, SandboxException, TimeoutException
 sandbox = Sandbox.create(api_key="e2b_" + "0" * 40)
 assert sandbox.commands.run("echo hello").stdout == "hello\\n"
@@ -147,7 +149,7 @@ sandbox.commands.send_stdin(handle.pid, "typed\\n")
 sandbox.commands.close_stdin(handle.pid)
 assert handle.wait(on_stdout=with_output.append).stdout == "typed\\n"
 assert with_output == ["typed\\n"]
-cut = sandbox.commands.run("echo begun; sleep 61.25", background=True)
+cut = sandbox.commands.run("echo begun; sleep " + os.environ["SECONDS_TO_SLEEP"], background=True)
 print("begun", flush=True)
 try:
     cut.wait()
@@ -185,8 +187,9 @@ async def test_the_python_sdk(front: Recorded, routes: RouteTable, authority: Au
     """Trusts what `SSL_CERT_FILE` names; speaks HTTP/2, and HTTP/1.1 for downloads; tells a cut stream from a failure (§6.3)."""
     async with _sandbox(routes) as api:
         environment = {"E2B_API_URL": api, "E2B_DOMAIN": f"{DOMAIN}:{front.port}", "SSL_CERT_FILE": str(authority.path)}
-        running = asyncio.ensure_future(run(sys.executable, "-c", PYTHON, **environment))
-        while not any(process == b"sleep" for process in await asyncio.to_thread(_sleeping)) and not running.done():
+        seconds = f"20.{secrets.randbelow(10**9)}"  # by which this run's program is known
+        running = asyncio.ensure_future(run(sys.executable, "-c", PYTHON, SECONDS_TO_SLEEP=seconds, **environment))
+        while not await asyncio.to_thread(_sleeps, seconds) and not running.done():
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.3)
         routes.remove(SANDBOX)
@@ -195,17 +198,13 @@ async def test_the_python_sdk(front: Recorded, routes: RouteTable, authority: Au
     assert front.protocols == {"Http2Connection", "ClientConnection"}
 
 
-def _sleeping() -> list[bytes]:
-    """The names of the programs that run `sleep 61.25`."""
-    names = []
+def _sleeps(seconds: str) -> bool:
+    """Whether a program sleeps for just as long."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[:2] == [b"sleep", b"61.25"]:
-            names.append(words[0])
-    return names
+        with contextlib.suppress(OSError):
+            if path.read_bytes().split(b"\0")[:2] == [b"sleep", seconds.encode()]:
+                return True
+    return False
 
 
 JAVASCRIPT = """

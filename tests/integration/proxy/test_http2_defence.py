@@ -154,6 +154,19 @@ async def test_rapid_resets_are_cut_off(proxy: ProxyServer) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_provoked_resets_are_cut_off(proxy: ProxyServer) -> None:
+    """CVE-2025-8671: the client makes us reset what it has asked for."""
+    encoder = Encoder()
+    flood = b"".join(
+        frame(HEADERS, block(80, encoder=encoder), flags=5, stream=number) + frame(WINDOW_UPDATE, b"\x7f\xff\xff\xff", stream=number)
+        for number in range(1, 4001, 2)
+    )
+    assert await assault(proxy, flood) == ErrorCodes.ENHANCE_YOUR_CALM
+    malformed = encoder.encode(request(80, "no path"))
+    flood = b"".join(frame(HEADERS, malformed, flags=5, stream=number) for number in range(1, 4001, 2))
+    assert await assault(proxy, flood) is not None
+
+
 FLOODS = {
     "settings": frame(SETTINGS),
     "pings": frame(PING, bytes(8)),

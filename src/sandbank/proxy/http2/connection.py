@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from typing import cast
 
 import structlog
@@ -26,13 +25,13 @@ from sandbank.proxy.head import HeadError
 from sandbank.proxy.http2.engine import Engine
 from sandbank.proxy.http2.grpc import GrpcExchange, is_grpc
 from sandbank.proxy.http2.guard import CalmError
+from sandbank.proxy.http2.liveness import Liveness
 from sandbank.proxy.http2.stream import Http2Stream
 from sandbank.proxy.http2.translation import Header, MalformedError, request_head
 from sandbank.proxy.http2.upgrade import Upgrade
 from sandbank.proxy.keepalive import watch
 from sandbank.proxy.owner import ClientOwner
 from sandbank.proxy.page import plain
-from sandbank.proxy.progress import acknowledged_bytes
 from sandbank.proxy.reset import reset
 
 _PING = b"sandbank"
@@ -49,15 +48,13 @@ class Http2Connection(asyncio.Protocol):
         "_draining",
         "_flushing",
         "_idle_since",
+        "_liveness",
         "_lost",
         "_opened_at",
         "_owner",
-        "_pinged_at",
-        "_read_at",
         "_reading",
         "_settled",
         "_streams",
-        "_taken",
         "_waiting",
         "_write_paused",
         "deadline",
@@ -66,6 +63,7 @@ class Http2Connection(asyncio.Protocol):
     )
 
     transport: asyncio.Transport
+    _liveness: Liveness
 
     def __init__(self, owner: ClientOwner, around: Surroundings) -> None:
         self._owner = owner
@@ -79,9 +77,7 @@ class Http2Connection(asyncio.Protocol):
         self._draining = False
         self._closing = False
         self._lost = False
-        self._opened_at = self._read_at = self._idle_since = around.loop.time()
-        self._pinged_at = math.inf
-        self._taken = 0
+        self._opened_at = self._idle_since = around.loop.time()
         self.engine = Engine(client_side=False)
         self.deadline = 0.0
 
@@ -121,6 +117,7 @@ class Http2Connection(asyncio.Protocol):
     def _start(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         transport.set_protocol(self)
+        self._liveness = Liveness(transport, self._around.limits, self._opened_at)
         transport.set_write_buffer_limits(high=self._around.limits.buffer_bytes)
 
     # What the event loop calls.
@@ -128,8 +125,8 @@ class Http2Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._closing:
             return
-        now = self._read_at = self._around.loop.time()
-        self._pinged_at = math.inf
+        now = self._around.loop.time()
+        self._liveness.heard(now)
         try:
             for events in self.engine.feed(data, now):
                 self._handle(events)
@@ -164,7 +161,7 @@ class Http2Connection(asyncio.Protocol):
         self._write_paused = False
         if not self._reading and not self.transport.is_closing():
             self._reading = True
-            self._read_at = self._around.loop.time()
+            self._liveness.heard(self._around.loop.time())
             self.transport.resume_reading()
         self._schedule_flush()
 
@@ -175,7 +172,8 @@ class Http2Connection(asyncio.Protocol):
         limits = self._around.limits
         now = self._around.loop.time()
         if self._closing:
-            self._look_whether_gone(now)
+            if self._liveness.is_lost(now, limits.linger_seconds):
+                self.transport.abort()
             return
         began_at = self.engine.guard.block_began_at
         opened_late = not self._settled and now - self._opened_at > limits.header_timeout_seconds
@@ -184,26 +182,14 @@ class Http2Connection(asyncio.Protocol):
         elif not self._streams and now - self._idle_since > limits.idle_timeout_seconds:
             self._fail(ErrorCodes.NO_ERROR)
         elif self._reading:
-            self._ping(now)
+            if self._liveness.should_ask(now):
+                self.engine.ping(_PING)
+            elif self._liveness.is_lost(now, limits.ping_timeout_seconds):
+                self.abort()
         for stream in tuple(self._streams.values()):
             if now - stream.ended_at > limits.linger_seconds:
                 stream.stop_upload()
         self._flush()
-
-    def _ping(self, now: float) -> None:
-        limits = self._around.limits
-        if self._pinged_at == math.inf:
-            if now - self._read_at > limits.ping_idle_seconds:
-                self.engine.ping(_PING)
-                self._pinged_at = now
-                self._taken = acknowledged_bytes(self.transport)
-        elif now - self._pinged_at > limits.ping_timeout_seconds:
-            taken = acknowledged_bytes(self.transport)
-            if taken > self._taken:  # the ping may still wait behind what a slow line has to carry
-                self._taken = taken
-                self._pinged_at = now
-            else:
-                self.abort()
 
     def drain(self) -> None:
         """See `Connection`."""
@@ -245,6 +231,8 @@ class Http2Connection(asyncio.Protocol):
                 if (stream := self._streams.get(trailers.stream_id)) is not None:
                     stream.receive_end(trailers.headers)
             elif kind is StreamReset:
+                if not cast(StreamReset, event).remote_reset:
+                    self.engine.guard.provoked(self.now())
                 if (stream := self._streams.get(cast(StreamReset, event).stream_id)) is not None:
                     self.forget(stream)
                     stream.receive_reset()
@@ -296,6 +284,12 @@ class Http2Connection(asyncio.Protocol):
             self._waiting[stream.stream_id] = stream
         self._schedule_flush()
 
+    def interim(self, stream: Http2Stream, headers: list[Header]) -> None:
+        """See `StreamOwner`."""
+        if not self._write_paused:
+            self.engine.send_headers(stream.stream_id, headers)
+            self._schedule_flush()
+
     def forget(self, stream: Http2Stream) -> None:
         """See `StreamOwner`."""
         self._waiting.pop(stream.stream_id, None)
@@ -312,6 +306,8 @@ class Http2Connection(asyncio.Protocol):
             self.forget(stream)
 
     def _reset(self, stream_id: int, code: ErrorCodes) -> None:
+        if code == ErrorCodes.PROTOCOL_ERROR:
+            self.engine.guard.provoked(self.now())
         with contextlib.suppress(StreamClosedError):  # by the client, in the same bytes
             self.engine.reset_stream(stream_id, code)
         self._schedule_flush()
@@ -373,21 +369,11 @@ class Http2Connection(asyncio.Protocol):
         self._cancel_streams()
         if data := self.engine.data_to_send():
             self.transport.write(data)
-        self._taken = acknowledged_bytes(self.transport)
-        self._pinged_at = self._around.loop.time()
+        self._liveness.expect(self._around.loop.time())
         if self.transport.can_write_eof():
             self.transport.write_eof()
         else:
             self.transport.close()
-
-    def _look_whether_gone(self, now: float) -> None:
-        if now - self._pinged_at > self._around.limits.linger_seconds:
-            taken = acknowledged_bytes(self.transport)
-            if taken > self._taken:
-                self._taken = taken
-                self._pinged_at = now
-            else:
-                self.transport.abort()
 
 
 def _without_body(events: list[Event]) -> set[int]:

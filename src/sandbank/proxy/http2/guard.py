@@ -82,6 +82,10 @@ class FrameGuard:
         self.block_began_at: float | None = None
         self.going_away = False
 
+    def provoked(self, now: float) -> None:
+        """The peer made us reset a stream, which costs as much as if it had done so itself (CVE-2025-8671); `CalmError` as in `pass_on`."""
+        self._resets.spend(now)
+
     def sent(self, size: int) -> None:
         """So much DATA went out: the peer may report its windows for it."""
         self._updates.earn(size / 256)

@@ -14,7 +14,9 @@ from sandbank.proxy.http2.outbox import Outbox
 from sandbank.proxy.http2.translation import Header, MalformedError, header_list, page_headers, response_headers, trailer_lines
 from sandbank.proxy.page import Page
 
-_HOLD_BYTES = 64 * 1024  # of an answer that the client's windows do not let out, before its origin is paused
+# Of an answer: what may wait for its turn to be sent, and what may be left of it after that, before its origin is paused.
+_QUEUE_BYTES = 256 * 1024
+_LEFT_BYTES = 64 * 1024
 
 
 class StreamOwner(Protocol):
@@ -28,6 +30,10 @@ class StreamOwner(Protocol):
 
     def now(self) -> float:
         """The loop's time."""
+        ...
+
+    def interim(self, stream: Http2Stream, headers: list[Header]) -> None:
+        """Send the head of a 1xx answer, unless the client reads too slowly for what can be left out."""
         ...
 
     def wake(self, stream: Http2Stream) -> None:
@@ -164,9 +170,16 @@ class Http2Stream:
                 self._owner.forget(self)
             else:
                 self.ended_at = self._owner.now()
+        elif outbox.size > _LEFT_BYTES:
+            self._pause_response()
         elif self._paused_response and not outbox.size and self._exchange is not None:
             self._paused_response = False
             self._exchange.resume_response()
+
+    def _pause_response(self) -> None:
+        if not self._paused_response and self._exchange is not None:
+            self._paused_response = True
+            self._exchange.pause_response()
 
     def fail(self, code: ErrorCodes) -> None:
         """Reset the stream, and let the origin see a cut."""
@@ -175,8 +188,7 @@ class Http2Stream:
 
     def respond_interim(self, head: ResponseHead) -> None:
         """See `ClientSide`."""
-        self._owner.engine.send_headers(self.stream_id, response_headers(head))
-        self._owner.wake(self)
+        self._owner.interim(self, response_headers(head))
 
     def respond(self, head: ResponseHead, first: bytes, *, open_ended: bool) -> None:
         """See `ClientSide`."""
@@ -208,9 +220,8 @@ class Http2Stream:
         if not data:
             return
         self.outbox.write(data)
-        if self.outbox.size > _HOLD_BYTES and not self._paused_response and self._exchange is not None:
-            self._paused_response = True
-            self._exchange.pause_response()
+        if self.outbox.size > _QUEUE_BYTES:
+            self._pause_response()
         self._owner.wake(self)
 
     def trail(self, lines: list[bytes]) -> None:
