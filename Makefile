@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down status doctor test check bench venv dev docs proto lock
+.PHONY: help up down status doctor test check bench venv dev docs compatibility proto lock
 
 PY := .venv/bin
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: venv ## Install what is missing, start Sandbank, greet from a sandbox, print what to paste
 	@$(PY)/sandbank up --detach
@@ -40,6 +40,9 @@ dev:
 
 docs: venv ## Write the table of settings again
 	@$(PY)/python scripts/settings_manual.py
+
+compatibility: dev ## Run all pinned releases of the official clients and write the page of what they can do
+	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/python scripts/sdk_compatibility.py
 
 proto: ## Generate the wire messages again
 	$(PY)/python -m grpc_tools.protoc -I src/sandbank/contracts/proto --python_out=src/sandbank/contracts/_gen --pyi_out=src/sandbank/contracts/_gen src/sandbank/contracts/proto/*.proto

@@ -221,7 +221,7 @@ async def test_unknown_routes(api: LiveApi) -> None:
     refused(await api.client.get("/envs/x"), 404, "Endpoints are deprecated")
     refused(await api.client.get("/sandboxes/ixyz/"), 404, "no matching operation")
     refused(await api.client.get("/sandboxes/i%2Fx"), 400, "Invalid sandbox ID")
-    refused(await api.client.get("/sandboxes/ixyz/metrics"), 404, "no matching operation")
+    refused(await api.client.get("/sandboxes/ixyz/nothing"), 404, "no matching operation")
     upload = await api.client.post("/templates/x", files={"f": b""})
     refused(upload, 404, "Endpoint deprecated please update your CLI")
 
@@ -236,6 +236,8 @@ async def test_what_this_release_cannot_do_is_refused_plainly(api: LiveApi) -> N
     ):
         refused(await api.client.post(f"/sandboxes/{sandbox_id}/{operation}", json={}), 400, words)
         refused(await api.client.post(f"/sandboxes/iabsent/{operation}"), 404, "doesn't exist")
+    for kept in ("metrics", "logs"):
+        refused(await api.client.get(f"/sandboxes/{sandbox_id}/{kept}"), 400, f"keeps no {kept}")
     refused(await api.client.put(f"/sandboxes/{sandbox_id}/network", json={}), 400, "cannot change the network")
     assert (await api.client.get("/snapshots")).json() == []
 

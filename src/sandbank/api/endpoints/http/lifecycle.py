@@ -49,13 +49,16 @@ async def refresh(request: Request, team: CallingTeam, sandbox_id: str) -> Respo
     return Response(status_code=204)
 
 
-# 400 and nothing else: clients take a 409 from pause for "is paused already", and send 5xx again.
+# 400 and nothing else: clients take a 409 from pause for "is paused already", a 404 for a missing sandbox, and send 5xx again.
 _REFUSALS = {
     "pause": "This release of Sandbank cannot pause sandboxes yet.",
     "resume": "This release of Sandbank cannot pause and resume sandboxes yet; a running sandbox can be connected to.",
     "snapshots": "This release of Sandbank cannot snapshot sandboxes yet.",
     "fork": "This release of Sandbank cannot fork sandboxes yet.",
+    "metrics": "This release of Sandbank keeps no metrics of sandboxes yet.",
+    "logs": "This release of Sandbank keeps no logs of sandboxes yet.",
 }
+_READS = ("metrics", "logs")
 
 
 async def _refuse(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
@@ -65,7 +68,12 @@ async def _refuse(request: Request, team: CallingTeam, sandbox_id: str) -> Respo
 
 
 for _operation in _REFUSALS:
-    router.add_api_route(f"/sandboxes/{{sandbox_id}}/{_operation}", _refuse, methods=["POST"], name=f"refuse_{_operation}")
+    router.add_api_route(
+        f"/sandboxes/{{sandbox_id}}/{_operation}",
+        _refuse,
+        methods=["GET" if _operation in _READS else "POST"],
+        name=f"refuse_{_operation}",
+    )
 
 
 @router.put("/sandboxes/{sandbox_id}/network", status_code=204)

@@ -1,0 +1,1 @@
+"""Many releases of the official clients against one installation."""

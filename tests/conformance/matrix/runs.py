@@ -1,0 +1,62 @@
+"""Runs the scenario of a release, by name over TLS: the one way that all releases know."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.conformance.domain.clients import local_address
+from tests.conformance.matrix.releases import HERE, RELEASES, Release, install
+from tests.product.instance import SEEDED_API_KEY, Instance
+
+AT_ONCE = 3
+NOT_YET = {"metrics": "no metrics of sandboxes yet", "pausing": "cannot pause sandboxes yet"}
+"""What the product does not have: refused with these words, at once."""
+
+Outcomes = dict[str, str]
+"""By capability: `passed`, `absent` in this release, or the text of the failure."""
+
+
+def run(release: Release, server: Instance) -> Outcomes:
+    """All capabilities of one release; raises with its words when it did not get to report them."""
+    address = local_address(server)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("E2B_", "PYTHON"))}
+    environment |= {"E2B_API_KEY": SEEDED_API_KEY, "E2B_DOMAIN": address.domain, **address.trust(), "NO_UPDATE_NOTIFIER": "1"}
+    match release.client:
+        case "python":
+            environment["PYTHONPATH"] = str(release.directory)
+            # Without this environment's own packages, among them the newest release.
+            interpreter = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+            command = [str(interpreter), "-s", str(HERE / "scenario.py")]
+        case "javascript":
+            command = ["node", str(HERE / "scenario.mjs")]
+        case _:
+            command = [sys.executable, str(HERE / "cli_scenario.py")]
+            environment["PATH"] = f"{release.directory / 'node_modules' / '.bin'}:{environment['PATH']}"
+    done = subprocess.run(command, cwd=release.directory, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    try:
+        report = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise AssertionError(f"{release} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}") from None
+    if report["release"] != release.version:
+        raise AssertionError(f"{report['release']} ran instead of {release}")
+    outcomes: Outcomes = report["outcomes"]
+    return outcomes
+
+
+def run_all(server: Instance) -> dict[Release, Outcomes | Exception]:
+    """Every release, a few at a time; an exception where one could not report."""
+
+    def one(release: Release) -> Outcomes | Exception:
+        try:
+            install(release)
+            return run(release, server)
+        except Exception as error:
+            return error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(zip(RELEASES, pool.map(one, RELEASES), strict=True))
