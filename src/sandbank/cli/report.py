@@ -31,7 +31,7 @@ def ready_text(settings: NodeSettings, credentials: Credentials, greeting: Greet
 def _lines_to_paste(settings: NodeSettings, shell_key: str) -> list[str]:
     tls = planned_tls(settings)
     trust = []
-    if tls.authority is not None:
+    if tls.authority is not None and tls.domain.port == settings.client_proxy_port:  # else a balancer shows a certificate of its own
         trust = [
             f"export SSL_CERT_FILE={tls.authority.bundle}   # Python",
             f"export NODE_EXTRA_CA_CERTS={tls.authority.certificate}   # JavaScript and the e2b CLI",

@@ -169,4 +169,4 @@ def _already_running(installation: Installation, *, detach: bool) -> None:
         raise ConflictError(f"another `sandbank` command is at work in {installation.settings.data_dir}: try again when it is done")
     if not detach:
         raise ConflictError(f"already running as pid {service.pid}; `sandbank down` stops it")
-    say(f"Already running as pid {service.pid}: {service.api_url}")
+    say(f"Already running as pid {service.pid}: {service.api_url}, by name {service.domain}; `sandbank down` first to change anything")

@@ -12,7 +12,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sandbank.client_proxy.adapters.certificates import CertificateFacts, load_checked, load_context, read_facts
 from sandbank.client_proxy.adapters.local_authority import LocalAuthority
-from sandbank.client_proxy.adapters.tls import given_certificate
 from sandbank.domain.errors import InvalidError
 from sandbank.servicekit.public_domain import PublicDomain
 
@@ -103,31 +102,3 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_the_password(tmp_pa
     )
     with pytest.raises(InvalidError, match="encrypted"):
         load_context(pair, key)
-
-
-def test_a_renewed_pair_is_taken_without_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sandbank.client_proxy.adapters.tls._LOOK_SECONDS", 0.0)
-    pair = issue(tmp_path / "a")
-    context = given_certificate(pair, pair, PublicDomain.parse("example.com"))
-    first = context()
-    assert context() is first
-    issue(tmp_path / "b").replace(pair)
-    assert context() is not first
-
-
-def test_a_renewed_file_that_does_not_do_leaves_the_old_one_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Renewal replaces certificate and key one after the other: in between they do not belong together."""
-    monkeypatch.setattr("sandbank.client_proxy.adapters.tls._LOOK_SECONDS", 0.0)
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    for file in (certificate, key):
-        file.write_bytes(issue(tmp_path / "a").read_bytes())
-    context = given_certificate(certificate, key, PublicDomain.parse("example.com"))
-    first = context()
-    renewed = issue(tmp_path / "b").read_bytes()
-    certificate.write_bytes(renewed)
-    assert context() is first
-    certificate.unlink()
-    assert context() is first
-    certificate.write_bytes(renewed)
-    key.write_bytes(renewed)
-    assert context() is not first

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Hashable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import structlog
@@ -38,14 +38,14 @@ class FreshContext:
         return self._context
 
     def _look(self) -> None:
-        version = self._find_version()
-        if version == self._version:
-            return
-        self._version = version
         try:
+            version = self._find_version()
+            if version == self._version:
+                return
+            self._version = version
             self._context = self._load()
         except (SandbankError, OSError) as error:
-            logger.error("the renewed certificate is not used", reason=str(error))
+            logger.error("no renewed certificate, the old one stays", reason=str(error))
         else:
             logger.info("took the renewed certificate")
 
@@ -58,12 +58,20 @@ def given_certificate(certificate: Path, key: Path, domain: PublicDomain | None)
 
 def local_certificate(authority: LocalAuthority) -> FreshContext:
     """From the local authority, which is asked once a day whether it is time for a new one."""
+    asked_on: date | None = None
 
-    def load() -> ssl.SSLContext:
-        authority.prepare()
-        return load_context(authority.server, authority.server)
+    def version() -> Hashable:
+        nonlocal asked_on
+        if asked_on != (today := _today()):
+            asked_on = today
+            authority.prepare()
+        return _state(authority.server)
 
-    return FreshContext(load, lambda: datetime.now(UTC).date())
+    return FreshContext(lambda: load_context(authority.server, authority.server), version)
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _state(file: Path) -> Hashable:
