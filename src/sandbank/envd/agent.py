@@ -18,8 +18,11 @@ from sandbank.envd.application import Application
 from sandbank.envd.journal import report
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.connection import Connection
+from sandbank.envd.transport.connections import Connections
 
 BACKLOG = 1024
+# Every connection inherits these from the listener: a client that is gone without a word is noticed within two minutes.
+_PROBES = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 
 @dataclass(frozen=True)
@@ -100,19 +103,21 @@ async def _serve(listener: socket.socket, config: AgentConfig) -> None:
     state.publish_identity()
     application = Application(state)
     requests = TaskGroup("envd", report)
-    connections: set[Connection] = set()
+    connections = Connections()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     application.processes.start_reaping()
     listener.setblocking(False)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _PROBES:
+        listener.setsockopt(socket.IPPROTO_TCP, option, value)
     server = await loop.create_server(lambda: Connection(application.handle, requests, report, connections), sock=listener, backlog=BACKLOG)
     try:
         await stop.wait()
     finally:
         server.close()
-        for connection in list(connections):
-            connection.abort()
+        connections.abort()
         await requests.close()
         application.watchers.close()
         application.processes.stop_reaping()

@@ -17,6 +17,7 @@ from sandbank.envd.application import Application
 from sandbank.envd.journal import report
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.connection import Connection
+from sandbank.envd.transport.connections import Connections
 
 ROUNDS = 12  # the interpreter specialises a function after eight calls
 
@@ -48,8 +49,8 @@ async def _perform() -> None:
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    open_connections: set[Connection] = set()
-    await loop.connect_accepted_socket(lambda: Connection(application.handle, tasks, report, open_connections), theirs)
+    connections = Connections()
+    await loop.connect_accepted_socket(lambda: Connection(application.handle, tasks, report, connections), theirs)
     reader, writer = await asyncio.open_connection(sock=ours)
     try:
         for _ in range(ROUNDS):
@@ -60,8 +61,7 @@ async def _perform() -> None:
     finally:
         writer.close()
         await writer.wait_closed()
-        for connection in list(open_connections):
-            connection.abort()
+        connections.abort()
         await tasks.close()
         await asyncio.sleep(0)
 

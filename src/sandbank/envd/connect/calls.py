@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,9 @@ from sandbank.envd.transport.request import Request
 from sandbank.envd.transport.response import Response
 
 DEFAULT_KEEPALIVE_SECONDS = 90
+MAX_KEEPALIVE_SECONDS = 24 * 3600
+STALLED_SECONDS = 60.0  # how long a reader may leave the news that its deadline has passed
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _LEGACY_AGENT = "connect-python"  # exactly: the first Python client; newer ones say more
 
 
@@ -36,7 +40,7 @@ class Call:
     def keepalive_seconds(self) -> int:
         """After how much silence a stream says that it is alive."""
         text = self.request.headers.get("keepalive-ping-interval", "").strip()
-        return max(1, int(text)) if text.removeprefix("-").isdecimal() else DEFAULT_KEEPALIVE_SECONDS
+        return min(max(1, int(text)), MAX_KEEPALIVE_SECONDS) if _INTEGER.fullmatch(text) else DEFAULT_KEEPALIVE_SECONDS
 
     @property
     def is_legacy(self) -> bool:
@@ -47,10 +51,10 @@ class Call:
 def deadline_of(request: Request) -> float | None:
     """The end of the caller's patience by `Connect-Timeout-Ms`; `InvalidError` when that is no number of at most ten digits."""
     text = request.headers.get("connect-timeout-ms")
-    if text is None:
+    if not text:
         return None
     if not text.isdecimal() or not text.isascii() or len(text) > 10:
-        raise InvalidError(f'protocol error: parse timeout: "{text}" is not a valid timeout')
+        raise InvalidError(f'protocol error: parse timeout: "{text[:32]}" is not a valid timeout')
     return asyncio.get_running_loop().time() + int(text) / 1000
 
 

@@ -38,7 +38,8 @@ class JsonCodec:
             value = json.loads(payload)
             if isinstance(value, dict):
                 return json_format.ParseDict(value, kind(), ignore_unknown_fields=True)
-        except (json_format.ParseError, ValueError, RecursionError) as error:
+        except (json_format.ParseError, ValueError, TypeError, RecursionError, SystemError) as error:
+            # The last is upb's answer to a field's name that is no Unicode.
             raise InvalidError(f"unmarshal message: {error}") from error
         raise InvalidError("unmarshal message: not a JSON object")
 

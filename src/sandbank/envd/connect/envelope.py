@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from sandbank.domain.errors import ExhaustedError, InvalidError
+from sandbank.envd.connect.received import MAX_RECEIVED_BYTES, RECEIVED
 from sandbank.envd.transport.body import gunzip
 
 COMPRESSED = 0x01
 END_OF_STREAM = 0x02
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # a client's largest single message: input for a process, base64 in JSON
+MAX_MESSAGE_BYTES = MAX_RECEIVED_BYTES - 1024 * 1024  # a client's largest single message: input for a process, base64 in JSON
 _HEAD = struct.Struct(">BI")
 
 
@@ -34,6 +35,11 @@ class EnvelopeReader:
     def __init__(self, limit_bytes: int = MAX_MESSAGE_BYTES) -> None:
         self._buffer = bytearray()
         self._limit_bytes = limit_bytes
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What has arrived of an envelope that is not complete."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Envelope]:
         """Every envelope completed by `data`; `ExhaustedError` as soon as a head announces too much."""
@@ -58,17 +64,25 @@ class EnvelopeReader:
             raise InvalidError("protocol error: incomplete envelope: unexpected EOF")
 
 
-async def payloads(chunks: AsyncIterator[bytes], compression: str) -> AsyncIterator[bytes]:
-    """The payload of each message of a request body, decompressed as `compression` says."""
+async def payloads(chunks: AsyncIterator[bytes], compression: str) -> AsyncGenerator[bytes, None]:
+    """The payload of each message of a request body, decompressed as `compression` says.
+
+    `ExhaustedError` when that is more than may be held at a time. To be closed by who stops in the middle.
+    """
     reader = EnvelopeReader()
-    async for data in chunks:
-        for envelope in reader.feed(data):
-            if envelope.flags & END_OF_STREAM:
-                return
-            if not envelope.flags & COMPRESSED:
-                yield envelope.payload
-            elif compression == "gzip":
-                yield gunzip(envelope.payload, MAX_MESSAGE_BYTES)
-            else:
-                raise InvalidError("protocol error: sent compressed message without compression support", error_code="internal")
+    with RECEIVED.share() as share:
+        async for data in chunks:
+            held = reader.buffered_bytes + len(data)
+            share.hold(held)
+            for envelope in reader.feed(data):
+                if envelope.flags & END_OF_STREAM:
+                    return
+                if not envelope.flags & COMPRESSED:
+                    yield envelope.payload
+                elif compression == "gzip":
+                    payload = gunzip(envelope.payload, MAX_MESSAGE_BYTES)
+                    share.hold(held + len(payload))
+                    yield payload
+                else:
+                    raise InvalidError("protocol error: sent compressed message without compression support", error_code="internal")
     reader.finish()

@@ -49,6 +49,9 @@ _CODES: dict[type[SandbankError], str] = {
 }
 
 
+MAX_MESSAGE_CHARACTERS = 4096  # some messages quote the input
+
+
 def code_of(error: SandbankError) -> str:
     """The Connect code; an `error_code` that is one is finer than the category and wins."""
     if error.error_code in HTTP_STATUS:
@@ -58,4 +61,5 @@ def code_of(error: SandbankError) -> str:
 
 def describe(error: SandbankError) -> dict[str, Any]:
     """The JSON form of an error, the same in a unary body and in an end-of-stream envelope."""
-    return {"code": code_of(error), "message": error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")}
+    message = error.message[:MAX_MESSAGE_CHARACTERS]
+    return {"code": code_of(error), "message": message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from google.protobuf.message import Message
 
 from sandbank.domain.errors import DeadlineError, InternalError, InvalidError, SandbankError
-from sandbank.envd.connect.calls import Call, MessageStream, deadline_of
+from sandbank.envd.connect.calls import STALLED_SECONDS, Call, MessageStream, deadline_of
 from sandbank.envd.connect.codec import CODECS, Codec
 from sandbank.envd.connect.envelope import MAX_MESSAGE_BYTES, payloads
 from sandbank.envd.connect.errors import HTTP_STATUS, code_of, describe
+from sandbank.envd.connect.received import RECEIVED, Share
 from sandbank.envd.journal import report
 from sandbank.envd.transport.body import gunzip
 from sandbank.envd.transport.request import Request
@@ -70,8 +72,9 @@ class Unary(Generic[Q, A]):
             return
         try:
             call = Call(request, deadline_of(request))
-            async with asyncio.timeout_at(call.deadline):
-                answer = await self._handler(call, await self._receive(request, codec))
+            with RECEIVED.share() as share:
+                async with asyncio.timeout_at(call.deadline):
+                    answer = await self._handler(call, await self._receive(request, codec, share))
         except TimeoutError:
             await refuse(request, response, DeadlineError("context deadline exceeded"))
         except ConnectionError:
@@ -81,11 +84,13 @@ class Unary(Generic[Q, A]):
         else:
             await response.send(200, {"Content-Type": f"application/{codec.name}"}, codec.encode(answer))
 
-    async def _receive(self, request: Request, codec: Codec) -> Q:
+    async def _receive(self, request: Request, codec: Codec, share: Share) -> Q:
         compression = _compression(request, "content-encoding")
-        data = await request.body.read_all(MAX_MESSAGE_BYTES)
+        data = await request.body.read_all(MAX_MESSAGE_BYTES, share.hold)
         if compression == "gzip":
-            data = gunzip(data, MAX_MESSAGE_BYTES)
+            plain = gunzip(data, MAX_MESSAGE_BYTES)
+            share.hold(len(data) + len(plain))
+            data = plain
         return codec.decode(data, self._kind)
 
 
@@ -103,15 +108,25 @@ class _Stream:
         try:
             call = Call(request, deadline_of(request))
             compression = _compression(request, "connect-content-encoding")
-            async with asyncio.timeout_at(call.deadline):
-                await self._exchange(call, codec, payloads(request.body.chunks(), compression), stream)
+            async with asyncio.timeout_at(call.deadline), aclosing(payloads(request.body.chunks(), compression)) as incoming:
+                await self._exchange(call, codec, incoming, stream)
         except TimeoutError:
-            outcome = DeadlineError("context deadline exceeded")
+            await self._end_late(stream)
+            return
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001  # request boundary
             outcome = _translated(request.path, error)
         await stream.end(outcome)
+
+    @staticmethod
+    async def _end_late(stream: MessageStream) -> None:
+        """A peer that does not even read this keeps the connection no longer."""
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await stream.end(DeadlineError("context deadline exceeded"))
+        except TimeoutError as error:
+            raise ConnectionAbortedError("the client reads nothing") from error
 
     async def _exchange(self, call: Call, codec: Codec, incoming: AsyncIterator[bytes], stream: MessageStream) -> None:
         raise NotImplementedError
@@ -125,11 +140,15 @@ class ServerStream(_Stream, Generic[Q]):
         self._handler = handler
 
     async def _exchange(self, call: Call, codec: Codec, incoming: AsyncIterator[bytes], stream: MessageStream) -> None:
-        received = [payload async for payload in incoming]
-        if len(received) != 1:
-            raise InvalidError(f"protocol error: expected one request message, got {len(received)}", error_code="unimplemented")
+        received: Q | None = None
+        async for payload in incoming:
+            if received is not None:
+                raise InvalidError("protocol error: expected one request message, got more", error_code="unimplemented")
+            received = codec.decode(payload, self._kind)
+        if received is None:
+            raise InvalidError("protocol error: expected one request message, got none", error_code="unimplemented")
         call.request.cancel_on_eof = True
-        await self._handler(call, codec.decode(received[0], self._kind), stream)
+        await self._handler(call, received, stream)
 
 
 class ClientStream(_Stream, Generic[Q, A]):
@@ -140,8 +159,10 @@ class ClientStream(_Stream, Generic[Q, A]):
         self._handler = handler
 
     async def _exchange(self, call: Call, codec: Codec, incoming: AsyncIterator[bytes], stream: MessageStream) -> None:
-        async def messages() -> AsyncIterator[Q]:
+        async def messages() -> AsyncGenerator[Q, None]:
             async for payload in incoming:
                 yield codec.decode(payload, self._kind)
 
-        await stream.send(await self._handler(call, messages()))
+        async with aclosing(messages()) as requests:
+            answer = await self._handler(call, requests)
+        await stream.send(answer)

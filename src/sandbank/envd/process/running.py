@@ -21,20 +21,22 @@ _LAST_BYTES = 1024 * 1024  # what is still read of a killed process's output: mo
 class RunningProcess:
     """Pumps output to subscriptions and input to the child.
 
-    A full subscription stops the reading of both outputs, so the child feels it through its pipes. `on_end` is called once, before
+    A full subscription stops the reading of both outputs, so the child feels it through its pipes. `remove` is called once, before
     any subscription sees the end: whoever lists processes after that end must not find it.
     """
 
-    def __init__(self, child: Child, config: ProcessConfig, tag: str | None, on_end: Callable[[RunningProcess], None]) -> None:
+    def __init__(self, child: Child, config: ProcessConfig, tag: str | None, remove: Callable[[RunningProcess], None]) -> None:
         self.pid = child.pid
         self.config = config
         self.tag = tag
         self.end: ProcessEvent.EndEvent | None = None
         self._terminal = child.terminal
         self._stdin = child.stdin
-        self._has_stdin = child.stdin is not None
         self._outputs = dict(child.outputs)
-        self._on_end = on_end
+        self._remove = remove
+        self.on_end: set[Callable[[], None]] = set()
+        """Called once when it has ended."""
+
         self._subscriptions: set[Subscription] = set()
         self._wait_status: int | None = None
         self._cut_short = False
@@ -124,7 +126,9 @@ class RunningProcess:
         if self._deadline is not None:
             self._deadline.cancel()
         self.end = end_event(self._wait_status)
-        self._on_end(self)
+        self._remove(self)
+        for callback in list(self.on_end):
+            callback()
         for subscription in self._subscriptions:
             subscription.put(self.end)
 

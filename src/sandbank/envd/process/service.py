@@ -43,6 +43,10 @@ _SIGNALS = {15: signal.SIGTERM, 9: signal.SIGKILL}
 _DEFAULT_WINDOW = (80, 24)
 
 
+class _ProcessEndedError(Exception):
+    """Nobody is left to take what follows of a stream of input."""
+
+
 class ProcessService:
     """Any caller may control any process: the access token is the border, not the user."""
 
@@ -133,20 +137,33 @@ class ProcessService:
         return SendInputResponse()
 
     async def stream_input(self, call: Call, requests: AsyncIterator[StreamInputRequest]) -> StreamInputResponse:
-        """Input as it comes. The end of the stream is not the end of the process's input."""
+        """Input as it comes. The end of the stream is not the end of the process's input; the end of the process ends the stream."""
+
+        def stop() -> None:
+            call.request.body.fail(_ProcessEndedError())
+
         process: RunningProcess | None = None
-        async for request in requests:
-            match request.WhichOneof("event"):
-                case "start":
-                    process = self._table.get(request.start.process)
-                case "data":
-                    if process is None:
-                        raise InvalidError("input data arrived before the start event")
-                    await self._feed(process, request.data.input)
-                case "keepalive":
-                    pass
-                case _:
-                    raise InvalidError("invalid event type", error_code="unimplemented")
+        try:
+            async for request in requests:
+                match request.WhichOneof("event"):
+                    case "start":
+                        if process is not None:
+                            process.on_end.discard(stop)
+                        process = self._table.get(request.start.process)
+                        process.on_end.add(stop)
+                    case "data":
+                        if process is None:
+                            raise InvalidError("input data arrived before the start event")
+                        await self._feed(process, request.data.input)
+                    case "keepalive":
+                        pass
+                    case _:
+                        raise InvalidError("invalid event type", error_code="unimplemented")
+        except _ProcessEndedError:
+            pass
+        finally:
+            if process is not None:
+                process.on_end.discard(stop)
         return StreamInputResponse()
 
     @staticmethod

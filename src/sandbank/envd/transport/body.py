@@ -75,14 +75,15 @@ class RequestBody:
             self._on_drained()
         return data
 
-    async def read_all(self, limit_bytes: int) -> bytes:
-        """The whole body; `ExhaustedError` above `limit_bytes`."""
+    async def read_all(self, limit_bytes: int, on_size: Callable[[int], None] = lambda size: None) -> bytes:
+        """The whole body; `ExhaustedError` above `limit_bytes`. `on_size` hears how much it is so far, and may raise."""
         chunks: list[bytes] = []
         size = 0
         while data := await self.read():
             size += len(data)
             if size > limit_bytes:
                 raise ExhaustedError(f"message size {size} is larger than configured max {limit_bytes}")
+            on_size(size)
             chunks.append(data)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 

@@ -12,6 +12,7 @@ import httptools
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.envd.transport.body import HIGH_WATER_BYTES, LOW_WATER_BYTES, RequestBody
+from sandbank.envd.transport.connections import Connections
 from sandbank.envd.transport.request import Request
 from sandbank.envd.transport.response import Response
 
@@ -21,8 +22,10 @@ Report = Callable[[str, BaseException], None]
 IDLE_SECONDS = 640.0  # data-plane contract §1
 LINGER_SECONDS = 5.0  # how long a refused upload is read and dropped, so that the client sees the answer and not a reset
 MAX_HEAD_BYTES = 256 * 1024  # a mebibyte in the reference; file paths of 4 KiB and some headers are far below
+MAX_HEADERS = 512
+MAX_UNACCOUNTED_BYTES = 2 * MAX_HEAD_BYTES  # beyond any head with what one read brings before it
 MAX_PIPELINED = 16
-WRITE_HIGH_WATER_BYTES = 256 * 1024
+WRITE_HIGH_WATER_BYTES = 128 * 1024
 SENDFILE_BYTES = 1024 * 1024
 PIECE_BYTES = 128 * 1024
 _LISTS = frozenset({"accept-encoding", "connect-accept-encoding"})
@@ -34,11 +37,11 @@ class Connection(asyncio.Protocol):
     Requests of one connection are answered in order. When the peer leaves, the running handler is cancelled.
     """
 
-    def __init__(self, handler: Handler, tasks: TaskGroup, report: Report, open_connections: set[Connection]) -> None:
+    def __init__(self, handler: Handler, tasks: TaskGroup, report: Report, connections: Connections) -> None:
         self._handler = handler
         self._tasks = tasks
         self._report = report
-        self._open = open_connections
+        self._connections = connections
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
         self._receiving: Request | None = None
@@ -52,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._target = b""
         self._headers: dict[str, str] = {}
         self._head_bytes = 0
+        self._unaccounted_bytes = 0
         self._peer_finished = False
         self.transport: asyncio.Transport
 
@@ -59,19 +63,22 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are not registered as such
-        self._open.add(self)
+        self._connections.add(self)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         self._start_timer(IDLE_SECONDS)
 
     def data_received(self, data: bytes) -> None:
         if self._closing and self._receiving is None:
             return
+        self._unaccounted_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._closing = True  # nothing here is upgraded: answer the request as it is, then close
         except httptools.HttpParserError:
             self._refuse(b"400 Bad Request")
+        if self._unaccounted_bytes > MAX_UNACCOUNTED_BYTES and not self._closing:  # the parser collects a field that never ends
+            self._refuse(b"431 Request Header Fields Too Large")
         self._balance_reading()
 
     def eof_received(self) -> bool:
@@ -86,7 +93,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._open.discard(self)
+        self._connections.discard(self)
         self._stop_timer()
         lost = ConnectionResetError("the client left")
         if self._receiving is not None:
@@ -122,8 +129,11 @@ class Connection(asyncio.Protocol):
             self._headers[key] += ", " + text
         else:
             self._headers.setdefault(key, text)
+        if len(self._headers) > MAX_HEADERS and not self._closing:
+            self._refuse(b"431 Request Header Fields Too Large")
 
     def on_headers_complete(self) -> None:
+        self._unaccounted_bytes = 0
         if self._closing:
             return  # nothing after the last request is answered
         expects = self._headers.get("expect", "").lower() == "100-continue"
@@ -148,10 +158,12 @@ class Connection(asyncio.Protocol):
             self._next()
 
     def on_body(self, data: bytes) -> None:
+        self._unaccounted_bytes = 0
         if self._receiving is not None:
             self._receiving.body.feed(data)
 
     def on_message_complete(self) -> None:
+        self._unaccounted_bytes = 0
         if self._receiving is not None:
             self._receiving.body.finish()
             self._receiving = None
@@ -214,9 +226,11 @@ class Connection(asyncio.Protocol):
         if self._closing or (self._peer_finished and not self._waiting):
             self.transport.close()
         elif self._waiting:
+            self._connections.set_idle(self, False)
             request = self._current = self._waiting.popleft()
             self._task = self._tasks.start(request.path, self._answer(request))
         else:
+            self._connections.set_idle(self, True)
             self._start_timer(IDLE_SECONDS)
         self._balance_reading()
 
