@@ -50,9 +50,9 @@ class OrchestratorSettings(BaseSettings):
         default=None, ge=1, description="Running sandboxes on this node; by default what half of the memory holds when they are idle."
     )
     sandbox_max_connections: int = Field(
-        default=8192,
+        default=12_288,
         ge=-1,
-        description="Requests and streams that a sandbox may have in progress, -1 for any number. Half of what a proxy's port takes"
+        description="Requests and streams that a sandbox may have in progress, -1 for any number. Three quarters of what a proxy takes"
         " from all clients together, so that traffic to one sandbox alone cannot fill it.",
     )
     start_concurrency: int | None = Field(

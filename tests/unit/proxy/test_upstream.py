@@ -89,7 +89,7 @@ def upstream(transport: _Transport) -> UpstreamConnection:
 
 def _ask(upstream: UpstreamConnection) -> _Sink:
     sink = _Sink()
-    upstream.begin(sink, head_only=False, upgrade=False, payload_only=False)  # type: ignore[arg-type]
+    upstream.begin(sink, head_only=False, upgrade=False, payload_only=False)
     return sink
 
 
