@@ -79,8 +79,8 @@ class UpstreamConnection(asyncio.Protocol):
         "_head_only",
         "_interim",
         "_keep_alive",
-        "_last_block",
         "_last_head",
+        "_last_raw",
         "_owner",
         "_paused",
         "_payload_only",
@@ -110,7 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._payload_only = False
         self._upgrade = False
         self._keep_alive = False
-        self._last_block = b""
+        self._last_raw = b""
         self._paused = False
         self._working = False
         self._reading = True
@@ -258,6 +258,10 @@ class UpstreamConnection(asyncio.Protocol):
             data = self._buffer + data
             self._buffer = b""
         while True:
+            if self._last_raw and data.startswith(self._last_raw):  # a busy origin repeats itself until its clock ticks
+                head = self._last_head
+                start = len(self._last_raw)
+                break
             found = find_response_end(data, searched)
             searched = 0
             if found is None:
@@ -268,11 +272,14 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             end, start = found
             try:
-                head = self._parse(data[:end])
+                head = _parse(data[:end])
             except HeadError:
                 self.fail()
                 return
             if head.status >= 200:
+                if end <= REMEMBERED_BYTES:
+                    self._last_head = head
+                    self._last_raw = data[:start]
                 break
             if head.status == 101:
                 self._switch(sink, head, data[start:])
@@ -287,6 +294,14 @@ class UpstreamConnection(asyncio.Protocol):
             data = data[start:]
             if not data:
                 return
+        length = head.content_length
+        if (
+            length and start + length == len(data) and not (head.chunked or self._head_only or head.status in (204, 304))
+        ):  # all of it is here
+            sink.on_head(head, data[start:], open_ended=False)
+            if self._sink is not None:
+                self._finish(sink, reusable=head.keep_alive)
+            return
         body = self._body_of(head)
         self._keep_alive = head.keep_alive
         if body is None:
@@ -301,17 +316,6 @@ class UpstreamConnection(asyncio.Protocol):
         sink.on_head(head, first, open_ended=type(body) is OpenBody)
         if self._sink is not None:
             self._after(sink, body, data, end)
-
-    def _parse(self, block: bytes) -> ResponseHead:
-        if len(block) > MAX_HEAD_BYTES:
-            raise HeadError("head too large")
-        if block != self._last_block:  # a busy origin repeats itself until its clock ticks
-            head = parse_response_head(block)
-            if len(block) > REMEMBERED_BYTES:
-                return head
-            self._last_head = head
-            self._last_block = block
-        return self._last_head
 
     def _body_of(self, head: ResponseHead) -> Body | None:
         if self._head_only or head.status in (204, 304):
@@ -370,3 +374,9 @@ class UpstreamConnection(asyncio.Protocol):
         if self._payload_only and isinstance(body, ChunkedBody) and body.trailers:
             sink.on_trailers(body.trailers)
         sink.on_complete(reusable=reusable and not self.closed)
+
+
+def _parse(block: bytes) -> ResponseHead:
+    if len(block) > MAX_HEAD_BYTES:
+        raise HeadError("head too large")
+    return parse_response_head(block)
