@@ -10,6 +10,7 @@ import time
 import pytest
 
 from sandbank.domain.errors import NotFoundError
+from sandbank.runtime.cgroup.group import Group
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
 from tests.integration.runtime import node
 from tests.integration.runtime.inside import run
@@ -55,6 +56,53 @@ while True:
     kept.append(connection)
     connection.sendall(ANSWER)
 """
+
+
+_SPINNERS = """
+import os, signal
+def spin(*_):
+    while True:
+        pass
+signal.signal(signal.SIGUSR1, spin)
+try:
+    while True:
+        if os.fork() == 0:
+            while True:
+                signal.pause()
+except OSError:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    os.killpg(0, signal.SIGUSR1)
+    print("spinning", flush=True)
+    signal.pause()
+"""
+
+
+async def test_thousands_that_spin_do_not_hold_up_their_end(driver: NamespaceDriver) -> None:
+    """Their first process would have to wait for its turn among them before the kernel ends the rest: everything is killed by itself."""
+    spec = node.new_spec(memory_mib=1024, pids=1024)
+    await driver.create(spec)
+    asking = asyncio.get_running_loop().create_task(run(driver, spec.sandbox_id, f"setsid -w python3 -c '{_SPINNERS}'", "root"))
+    async with asyncio.timeout(50):
+        while (await driver.stats(spec.sandbox_id)).pids < 1024:
+            await asyncio.sleep(0.1)
+    await driver.kill(spec.sandbox_id)
+    with contextlib.suppress(AssertionError, OSError, http.client.HTTPException):
+        await asking
+
+
+async def test_a_slot_is_not_given_away_while_anything_runs_in_it(driver: NamespaceDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next tenant would share users and loopback with what the kernel has not ended yet."""
+    spec = node.new_spec()
+    await driver.create(spec)
+    slot = driver._running[spec.sandbox_id].slot
+    with monkeypatch.context() as still_there:
+        still_there.setattr(Group, "pids", lambda _: [2**22 + 1])
+        await driver.kill(spec.sandbox_id)
+        await asyncio.sleep(1.5)
+        assert slot.index in driver._pool._used
+    async with asyncio.timeout(5):
+        while slot.index in driver._pool._used:
+            await asyncio.sleep(0.05)
 
 
 async def test_an_agent_that_finds_no_room_is_started_when_there_is(driver: NamespaceDriver) -> None:

@@ -36,6 +36,9 @@ from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
 
+# Between looks at processes that take longer to end than anybody waits.
+_LATE_SECONDS = 1.0
+
 _log = structlog.get_logger(__name__)
 
 
@@ -143,12 +146,12 @@ class NamespaceDriver:
 
     async def _build(self, spec: SandboxSpec, teardown: TeardownStack) -> _Running:
         slot = await self._pool.acquire()
-        teardown.push("release slot", functools.partial(self._pool.release, slot))
+        group = self._groups.group(spec.sandbox_id)
+        teardown.push("release slot", functools.partial(self._release, slot, group))
         if not spec.allow_internet:
             await self._pool.set_internet(slot, False)
         home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
         teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
-        group = self._groups.group(spec.sandbox_id)
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         group.create(spec.limits)
         pidfds: list[int] = []
@@ -156,7 +159,7 @@ class NamespaceDriver:
         def on_pid(pid: int) -> None:
             if not pidfds:
                 pidfds.append(os.pidfd_open(pid))
-                teardown.push("end processes", functools.partial(self._end, pidfds[0]), self._settings.kill_seconds)
+                teardown.push("end processes", functools.partial(self._end, pidfds[0], group), self._settings.kill_seconds)
 
         processors = self._processors.choose(spec.limits.vcpu)
         teardown.push("release processors", functools.partial(self._processors.release, processors))
@@ -166,7 +169,7 @@ class NamespaceDriver:
             await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds)
         except BaseException:
             # What was forked before its number was known is in the group, and nowhere else.
-            await asyncio.to_thread(self._kill_members, group)
+            await asyncio.to_thread(group.kill)
             raise
         pid = _pid_of(pidfds[0])
         if process.outer_uid(pid) != slot.base_uid:
@@ -279,12 +282,12 @@ class NamespaceDriver:
         pidfd = os.pidfd_open(record.pid)
         group = self._groups.group(record.sandbox_id)
         teardown = TeardownStack(f"sandbox {record.sandbox_id}")
-        teardown.push("release slot", functools.partial(self._pool.release, slot))
+        teardown.push("release slot", functools.partial(self._release, slot, group))
         processors = self._processors.adopt(record.pid)
         teardown.push("release processors", functools.partial(self._processors.release, processors))
         teardown.push("remove files", functools.partial(self._discard, record.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
-        teardown.push("end processes", functools.partial(self._end, pidfd), self._settings.kill_seconds)
+        teardown.push("end processes", functools.partial(self._end, pidfd, group), self._settings.kill_seconds)
         running = _Running(record, slot, pidfd, group, teardown)
         self._running[record.sandbox_id] = running
         self._watch(running)
@@ -317,18 +320,27 @@ class NamespaceDriver:
             # Each leftover is found again at the next start.
             _log.error("a sandbox left something behind", sandbox_id=sandbox_id, error=str(error))
 
-    async def _end(self, pidfd: int) -> None:
+    async def _end(self, pidfd: int, group: Group) -> None:
         try:
             process.kill(pidfd)
+            await asyncio.to_thread(group.kill)
             await _exited(pidfd)
             process.reap(pidfd)
         finally:
             os.close(pidfd)
 
-    def _kill_members(self, group: Group) -> None:
-        for pid in group.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 9)
+    async def _release(self, slot: Slot, group: Group) -> None:
+        """Whoever gets the slot next has its network and its users: not before the last process in it has ended."""
+        if await asyncio.to_thread(group.pids):
+            self._tasks.start("release late", self._release_late(slot, group))
+            raise UnavailableError("processes have not ended yet; their slot stays out of use until they have")
+        await self._pool.release(slot)
+
+    async def _release_late(self, slot: Slot, group: Group) -> None:
+        while await asyncio.to_thread(group.pids):  # noqa: ASYNC110  # what is awaited happens in the kernel
+            await asyncio.sleep(_LATE_SECONDS)
+        await asyncio.to_thread(group.remove)
+        await self._pool.release(slot)
 
     def _discard(self, sandbox_id: str) -> None:
         self._homes.discard(sandbox_id)
