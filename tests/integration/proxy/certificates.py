@@ -49,8 +49,8 @@ class Authority:
             .not_valid_after(now + datetime.timedelta(days=1))
         )
 
-    def server_context(self, *names: str, alpn: Sequence[str] = ("h2", "http/1.1")) -> ssl.SSLContext:
-        """A server's context with a new certificate for these names."""
+    def issue(self, *names: str) -> Path:
+        """A file with a new key and its certificate for these names."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             self._builder(names[0], key)
@@ -64,8 +64,12 @@ class Authority:
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
             + certificate.public_bytes(serialization.Encoding.PEM)
         )
+        return path
+
+    def server_context(self, *names: str, alpn: Sequence[str] = ("h2", "http/1.1")) -> ssl.SSLContext:
+        """A server's context with a new certificate for these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
+        context.load_cert_chain(self.issue(*names))
         context.set_alpn_protocols(list(alpn))
         return context
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,7 +18,8 @@ from sandbank.proxy.local import LocalResolver
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from sandbank.state.catalog import CatalogEntry, MemoryCatalog
-from tests.integration.proxy.wire import SANDBOX, origin, read_head
+from tests.integration.proxy.certificates import Authority
+from tests.integration.proxy.wire import SANDBOX, origin, read_head, route_to
 
 Context = Any  # the library's stubs are older than it
 END: Any = vars(grpc.aio)["EOF"]
@@ -52,7 +54,7 @@ async def _count(requests: AsyncIterator[bytes], context: Context) -> bytes:
 
 
 @asynccontextmanager
-async def grpc_server() -> AsyncIterator[int]:
+async def grpc_server(certificate: bytes | None = None) -> AsyncIterator[int]:
     server = grpc.aio.server()
     handlers = {
         "Double": grpc.unary_unary_rpc_method_handler(_double),
@@ -62,7 +64,10 @@ async def grpc_server() -> AsyncIterator[int]:
         "Count": grpc.stream_unary_rpc_method_handler(_count),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(certificate, certificate)]))
     await server.start()
     try:
         yield port
@@ -187,3 +192,27 @@ async def test_a_server_that_speaks_no_http2_is_a_closed_port(front: ProxyServer
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await sdk.unary_unary("/test.Service/Double")(b"")
         assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+async def test_over_tls_to_the_proxy_and_from_it(routes: RouteTable, tmp_path: Path) -> None:
+    """By ALPN from the client, and by ALPN again to a port whose service speaks TLS (sdk-latest §1.6)."""
+    authority = Authority(tmp_path)
+    context = authority.server_context("*.sbx.localhost")
+    front = ProxyServer("client-proxy", LocalResolver(routes, first_hop=True), host="127.0.0.1", port=0, tls=lambda: context)
+    await front.start()
+    async with grpc_server(authority.issue("whoever").read_bytes()) as port:
+        route = route_to()
+        route.https_ports = frozenset({port})
+        routes.add(route)
+        trusted = grpc.ssl_channel_credentials(authority.path.read_bytes())
+        name = f"{port}-{SANDBOX}.sbx.localhost"
+        options = [("grpc.default_authority", name), ("grpc.ssl_target_name_override", name), ("grpc.enable_http_proxy", 0)]
+        channel: Any = grpc.aio.secure_channel(f"127.0.0.1:{front.port}", trusted, options=options)
+        async with channel as sdk:
+            call = sdk.stream_stream("/test.Service/Echo")()
+            for number in range(5):
+                await call.write(b"%d" % number)
+                assert await call.read() == b"%d" % number
+            await call.done_writing()
+            assert await call.read() == END
+    await front.stop()

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import websockets
 
 from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.local import LocalResolver
@@ -214,3 +215,19 @@ async def test_stopping_cuts_handshakes_and_lets_requests_end(routes: RouteTable
         assert (await read_answer(busy.reader)).body == b"ok"
         await busy.reader.read()
         await stopping
+
+
+async def test_websockets_over_tls(proxy: ProxyServer, authority: Authority) -> None:
+    async def echo(connection: websockets.ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with websockets.serve(echo, "127.0.0.1", 0, max_size=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        uri = f"wss://{port}-{SANDBOX}.sbx.localhost:{proxy.port}/chat"
+        trusted = authority.client_context("http/1.1")
+        async with websockets.connect(uri, host="127.0.0.1", port=proxy.port, ssl=trusted, max_size=None) as connection:
+            for message in ("hello", b"\x00" * 3_000_000, "bye"):
+                await connection.send(message)
+                assert await connection.recv() == message
+        assert connection.close_code == 1000
