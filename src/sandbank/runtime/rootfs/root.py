@@ -21,8 +21,8 @@ _MASKED_FILES = (
     "interrupts",
     "locks",
 )
-_MASKED_DIRECTORIES = ("acpi", "scsi", "asound", "driver")
-_READONLY_DIRECTORIES = ("sys", "irq", "bus", "fs", "tty")
+_MASKED_DIRECTORIES = ("acpi", "scsi", "asound", "driver", "fs", "bus", "irq")
+_READONLY_DIRECTORIES = ("sys", "tty")
 # All sandboxes together get what `kernel.pty.max` leaves beside the node's own, 3072 by default: none of them shall have all of it.
 _TERMINALS = 256
 
