@@ -25,6 +25,7 @@ class Transport:
         self.ended = False
         self.closed = False
         self.reading = True
+        self.buffered = 0
 
     def set_protocol(self, protocol: asyncio.Protocol) -> None:
         self.protocol = protocol
@@ -58,7 +59,7 @@ class Transport:
         pass
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.buffered
 
     def pause_reading(self) -> None:
         self.reading = False
