@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,18 @@ def test_a_home_is_discarded_on_a_full_disk(homes: Homes, monkeypatch: pytest.Mo
     homes.discard("one")
     assert homes.names() == []
     assert not home.exists()
+
+
+def test_a_deep_tree_is_measured_as_far_as_paths_go(homes: Homes) -> None:
+    """Deeper than Python recurses and than a path may be long; without quotas its sandbox's statistics ask for it."""
+    directory = os.open(homes.create("one", 1 << 30) / "data", os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=directory)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = deeper
+    os.close(directory)
+    assert homes.used_bytes("one") >= 0
+    homes.discard("one")
+    homes.empty_trash()
+    assert homes.names() == []

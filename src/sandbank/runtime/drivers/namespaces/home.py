@@ -115,11 +115,13 @@ class Homes:
         data = self._top / sandbox_id / _DATA
         with contextlib.suppress(OSError):
             return btrfs.used_bytes(data)
-        total = 0
-        for directory, _, files in os.walk(data):
-            for name in files:
-                with contextlib.suppress(OSError):
-                    total += os.lstat(os.path.join(directory, name)).st_blocks * 512
+        total, pending = 0, [str(data)]
+        while pending:  # and no recursion: how deep it is, its tenant chose
+            with contextlib.suppress(OSError), os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(entry.path)
         return total
 
 
