@@ -13,6 +13,7 @@ for package in "$@"; do
         nftables) want nft nftables ;;
         iproute2) want ip iproute2 ;;
         xfsprogs) want mkfs.xfs xfsprogs ;;
+        libnss3-tools) want certutil libnss3-tools ;;
         *) want "$package" "$package" ;;
     esac
 done

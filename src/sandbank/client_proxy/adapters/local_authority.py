@@ -1,7 +1,7 @@
 """A certificate authority of this installation's own, for one domain, and the certificate that it keeps fresh.
 
-Whoever trusts it trusts it for little: name constraints (RFC 5280 §4.2.1.10) bind it to its domain and this machine's loopback, so that a
-stolen key impersonates nobody else. Another domain gets another authority. Like in `certificates`, `cryptography` is imported only where
+Whoever trusts it trusts it for little: name constraints (RFC 5280 §4.2.1.10) bind it to its domain and `localhost`, so that a stolen key
+impersonates no other name. Another domain gets another authority. Like in `certificates`, `cryptography` is imported only where
 something is made.
 """
 
@@ -90,8 +90,6 @@ if TYPE_CHECKING:
 
 
 def _found(domain: PublicDomain, now: datetime) -> tuple[_Authority, bytes, bytes]:
-    from ipaddress import ip_network
-
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -100,8 +98,8 @@ def _found(domain: PublicDomain, now: datetime) -> tuple[_Authority, bytes, byte
     # The serial number tells authorities apart that were made for the same domain on different machines, or one after the other.
     serial = x509.random_serial_number()
     name = _name(f"Sandbank local CA for {domain.name}", organizational_unit=f"{serial:x}"[:12])
-    permitted: list[x509.GeneralName] = [x509.DNSName(item) for item in dict.fromkeys((domain.name, "localhost"))]
-    permitted += [x509.IPAddress(ip_network("127.0.0.0/8")), x509.IPAddress(ip_network("::1/128"))]
+    # Names only: BoringSSL, and with it every gRPC client, refuses an authority that constrains addresses.
+    permitted = [x509.DNSName(item) for item in dict.fromkeys((domain.name, "localhost"))]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -46,6 +46,7 @@ class Http2Connection(asyncio.Protocol):
         "_around",
         "_closing",
         "_draining",
+        "_first",
         "_flushing",
         "_idle_since",
         "_liveness",
@@ -74,6 +75,7 @@ class Http2Connection(asyncio.Protocol):
         self._write_paused = False
         self._reading = True
         self._settled = False
+        self._first: Upgrade | None = None
         self._draining = False
         self._closing = False
         self._lost = False
@@ -103,16 +105,25 @@ class Http2Connection(asyncio.Protocol):
         self.engine.begin(settings)
 
     def upgrade(self, transport: asyncio.Transport, request: Upgrade) -> None:
-        """Go on with a connection that was switched; its request becomes stream 1."""
+        """Go on with a connection that was switched; its request becomes stream 1, as soon as the client has switched, too.
+
+        Sooner would be allowed, but curl has no room for an answer that comes with the 101.
+        """
         self._start(transport)
-        head, body = request.head, request.body
-        stream = self._streams[1] = Http2Stream(self, 1, head, ended=True, raw=False)
-        exchange = Exchange(self._around, stream, head, has_body=bool(body), payload_only=True)
+        self._first = request
+        self._streams[1] = Http2Stream(self, 1, request.head, ended=True, raw=False)
+        self.data_received(request.rest)
+
+    def _begin_first(self, request: Upgrade) -> None:
+        stream = self._streams.get(1)
+        if stream is None:
+            return
+        body = request.body
+        exchange = Exchange(self._around, stream, request.head, has_body=bool(body), payload_only=True)
         stream.begin(exchange)
         if body:
             exchange.send_request(body)
             exchange.end_request()
-        self.data_received(request.rest)
 
     def _start(self, transport: asyncio.Transport) -> None:
         self.transport = transport
@@ -238,6 +249,9 @@ class Http2Connection(asyncio.Protocol):
                     stream.receive_reset()
             elif kind is RemoteSettingsChanged:
                 self._settled = True
+                if self._first is not None:
+                    first, self._first = self._first, None
+                    self._begin_first(first)
             if self._closing:
                 return
 

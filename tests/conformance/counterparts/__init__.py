@@ -1,0 +1,1 @@
+"""What people really point at a sandbox: browsers, curl, load, gRPC."""
