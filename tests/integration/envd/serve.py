@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from sandbank.envd import agent
+from sandbank.runtime.linux import seccomp
 
 
 def mapped_files() -> set[str]:
@@ -24,6 +25,7 @@ def main() -> None:
     options: dict[str, Any] = json.loads(sys.argv[1])
     agent.preload()
     gc.freeze()
+    seccomp.install()
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(64)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sandbank.domain.errors import InvalidError
 from sandbank.envd.files.media_type import by_content, by_extension
-from sandbank.envd.files.negotiation import choose_encoding, parse_date, parse_range
+from sandbank.envd.files.negotiation import choose_encoding, failed_precondition, parse_date, parse_range
 from sandbank.envd.files.signature import sign
 from sandbank.envd.filesystem.entry import permissions
 from sandbank.envd.filesystem.metadata import from_headers
@@ -107,3 +107,33 @@ def test_metadata_headers() -> None:
     for headers in ({"x-metadata-": "x"}, {"x-metadata-a": "ü"}, {"x-metadata-" + "k" * 247: ""}, {"x-metadata-a": "x" * 4096}):
         with pytest.raises(InvalidError, match="invalid metadata"):
             from_headers(headers)
+
+
+@given(st.text(max_size=40), st.integers(0, 2**63))
+def test_any_range_lies_within_the_file(text: str, size: int) -> None:
+    for header in (text, f"bytes={text}"):
+        part = parse_range(header, size)
+        assert part is None or (0 <= part[0] <= size and 0 <= part[1] <= size - part[0])
+
+
+@given(st.dictionaries(st.sampled_from(["accept-encoding", "range"]), st.text(max_size=60)))
+def test_any_accept_header_gets_an_answer(headers: dict[str, str]) -> None:
+    assert choose_encoding(headers) in ("gzip", "identity", None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"if-modified-since": "Thu, 01 Jan 1970 00:01:40 GMT"}, 304),
+        ({"if-modified-since": "Thu, 01 Jan 1970 00:01:39 GMT"}, None),
+        ({"if-modified-since": "Thu, 01 Jan 1970 00:01:40 GMT", "if-none-match": '"x"'}, None),
+        ({"if-none-match": "*"}, 304),
+        ({"if-match": "*"}, None),
+        ({"if-match": '"x"'}, 412),
+        ({"if-unmodified-since": "Thu, 01 Jan 1970 00:01:39 GMT"}, 412),
+        ({"if-unmodified-since": "nonsense"}, None),
+    ],
+)
+def test_preconditions(headers: dict[str, str], expected: int | None) -> None:
+    assert failed_precondition(headers, 100) == expected

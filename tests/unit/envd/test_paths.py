@@ -56,6 +56,33 @@ def test_other_homes_are_refused(text: str) -> None:
         of("~" + text)
 
 
+components = st.sampled_from(["..", ".", "", "a", "~", "~root", "-rf", "\udcff", "ä", " ", "\n"])
+
+
+@given(st.lists(components, max_size=12), st.booleans())
+def test_nothing_escapes_the_root(parts: list[str], absolute: bool) -> None:
+    """Whatever a path is made of, it is refused or absolute, and the cleaned ones have no way up left."""
+    text = ("/" if absolute else "") + "/".join(parts)
+    try:
+        result = of(text, "/work")
+    except InvalidError:
+        assert text.startswith("~")
+        return
+    assert result.startswith("/")
+    assert not posixpath.normpath(result).startswith("/..")
+    if not text.startswith("/"):
+        assert ".." not in result.split("/")
+    wire_text(result).encode()
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_path_or_a_clear_refusal(text: str) -> None:
+    try:
+        assert of(text).startswith("/")
+    except InvalidError as error:
+        assert error.message  # noqa: PT017
+
+
 def test_nul_is_refused() -> None:
     with pytest.raises(InvalidError):
         of("/a\0b")

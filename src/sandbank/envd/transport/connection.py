@@ -207,6 +207,7 @@ class Connection(asyncio.Protocol):
 
     async def _flushed(self) -> None:
         """Wait until everything written has reached the kernel."""
+        await self.drain()
         self.transport.set_write_buffer_limits(high=0)
         try:
             while self.transport.get_write_buffer_size():
@@ -214,7 +215,8 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(0)
             await self.drain()
         finally:
-            self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
+            if not self.transport.is_closing():  # a closed one takes no settings
+                self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
 
     def abort(self) -> None:
         """Cut the connection so that the peer cannot mistake it for an end."""
