@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from sandbank.domain.errors import ExhaustedError, InvalidError
-from sandbank.envd.connect.received import MAX_RECEIVED_BYTES, RECEIVED
+from sandbank.envd.connect.received import MAX_RECEIVED_BYTES, RECEIVED, Share
 from sandbank.envd.transport.body import gunzip
 
 COMPRESSED = 0x01
@@ -80,9 +80,11 @@ async def payloads(chunks: AsyncIterator[bytes], compression: str) -> AsyncGener
                 if not envelope.flags & COMPRESSED:
                     yield envelope.payload
                 elif compression == "gzip":
-                    payload = gunzip(envelope.payload, MAX_MESSAGE_BYTES)
-                    share.hold(held + len(payload))
-                    yield payload
+                    yield _inflate(envelope.payload, held, share)
                 else:
                     raise InvalidError("protocol error: sent compressed message without compression support", error_code="internal")
     reader.finish()
+
+
+def _inflate(payload: bytes, held_bytes: int, share: Share) -> bytes:
+    return gunzip(payload, MAX_MESSAGE_BYTES, lambda size: share.hold(held_bytes + size))

@@ -50,7 +50,7 @@ def _compression(request: Request, header: str) -> str:
 def _translated(path: str, error: Exception) -> SandbankError:
     """What the caller may know of an error that nobody expected."""
     if isinstance(error, SandbankError):
-        return error
+        return error.with_traceback(None)  # whose frames hold the message, and would until the next collection
     if isinstance(error, OSError):
         return InternalError(str(error))
     report(path, error)
@@ -88,9 +88,8 @@ class Unary(Generic[Q, A]):
         compression = _compression(request, "content-encoding")
         data = await request.body.read_all(MAX_MESSAGE_BYTES, share.hold)
         if compression == "gzip":
-            plain = gunzip(data, MAX_MESSAGE_BYTES)
-            share.hold(len(data) + len(plain))
-            data = plain
+            held = len(data)
+            data = gunzip(data, MAX_MESSAGE_BYTES, lambda size: share.hold(held + size))
         return codec.decode(data, self._kind)
 
 

@@ -11,6 +11,7 @@ from sandbank.domain.errors import ExhaustedError, InvalidError
 
 HIGH_WATER_BYTES = 256 * 1024  # reading pauses above this: an upload never outruns the disk in memory
 LOW_WATER_BYTES = 64 * 1024
+PIECE_BYTES = 1024 * 1024
 
 
 class RequestBody:
@@ -120,15 +121,21 @@ async def gunzipped(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         raise InvalidError("error decompressing request body: unexpected EOF")
 
 
-def gunzip(data: bytes, limit_bytes: int) -> bytes:
-    """One gzip member; `ExhaustedError` above `limit_bytes`, `InvalidError` when it is damaged."""
+def gunzip(data: bytes, limit_bytes: int, on_size: Callable[[int], None] = lambda size: None) -> bytes:
+    """One gzip member; `ExhaustedError` above `limit_bytes`, `InvalidError` when it is damaged. `on_size` as in `RequestBody.read_all`."""
     member = zlib.decompressobj(31)
+    pieces: list[bytes] = []
+    size = 0
     try:
-        plain = member.decompress(data, limit_bytes + 1)
+        while data and not member.eof:
+            pieces.append(member.decompress(data, PIECE_BYTES))
+            data = member.unconsumed_tail
+            size += len(pieces[-1])
+            if size > limit_bytes:
+                raise ExhaustedError(f"message size is larger than configured max {limit_bytes}")
+            on_size(size)
     except zlib.error as error:
         raise InvalidError(f"decompress: {error}") from error
-    if len(plain) > limit_bytes:
-        raise ExhaustedError(f"message size is larger than configured max {limit_bytes}")
     if not member.eof:
         raise InvalidError("decompress: unexpected EOF")
-    return plain
+    return b"".join(pieces)

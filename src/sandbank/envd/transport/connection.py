@@ -77,8 +77,11 @@ class Connection(asyncio.Protocol):
             self._closing = True  # nothing here is upgraded: answer the request as it is, then close
         except httptools.HttpParserError:
             self._refuse(b"400 Bad Request")
-        if self._unaccounted_bytes > MAX_UNACCOUNTED_BYTES and not self._closing:  # the parser collects a field that never ends
-            self._refuse(b"431 Request Header Fields Too Large")
+        if self._unaccounted_bytes > MAX_UNACCOUNTED_BYTES:  # the parser collects a field that never ends
+            if self._closing:
+                self.abort()
+            else:
+                self._refuse(b"431 Request Header Fields Too Large")
         self._balance_reading()
 
     def eof_received(self) -> bool:
