@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from e2b import FileNotFoundException, FileType, InvalidArgumentException, Sandbox, SandboxException
+from e2b import FileNotFoundException, FileType, InvalidArgumentException, NotEnoughSpaceException, Sandbox, SandboxException
 from e2b.sandbox.filesystem.filesystem import WriteEntry
 
 HOME = "/home/user"
@@ -256,3 +257,31 @@ def test_metadata_of_many_files_and_from_inside(sandbox: Sandbox, folder: str) -
     sandbox.files.write(f"{folder}/c", "x")
     sandbox.commands.run(f"python3 -c \"import os; os.setxattr('{folder}/c', 'user.e2b.author', b'mish')\"")
     assert sandbox.files.get_info(f"{folder}/c").metadata == {"author": "mish"}
+
+
+def test_links_say_that_they_are_links(sandbox: Sandbox, folder: str) -> None:
+    """sdk-latest §2.4: `isSymlink` beside the type of the target."""
+    sandbox.commands.run("mkdir dir; ln -s dir link", cwd=folder)
+    assert sandbox.files.get_info(f"{folder}/link").type == FileType.SYMLINK
+    assert [(entry.name, entry.type) for entry in sandbox.files.list(folder)] == [("dir", FileType.DIR), ("link", FileType.SYMLINK)]
+
+
+def test_a_disk_that_is_full(make_sandbox: Callable[..., Sandbox]) -> None:
+    """§4.5, §6.4: 507, what had room stays, and the sandbox goes on."""
+    sandbox = make_sandbox()
+    free = int(sandbox.commands.run("cat /sys/fs/quota/max_referenced").stdout)
+    piece = bytes(4 << 20)
+    with pytest.raises(NotEnoughSpaceException, match="not enough disk space available"):
+        sandbox.files.write("/home/user/endless", (piece for _ in range(free // len(piece) + 8)), request_timeout=120)
+    assert sandbox.files.get_info("/home/user/endless").size > 0
+    sandbox.files.remove("/home/user/endless")
+    assert sandbox.commands.run("echo on").stdout == "on\n"
+
+
+def test_a_hostile_tree_is_removed(sandbox: Sandbox, folder: str) -> None:
+    """§3.6: deeper than any path is long."""
+    script = "import os\nfor _ in range(1500):\n    os.mkdir('x' * 40)\n    os.chdir('x' * 40)\n"
+    sandbox.files.write(f"{folder}/make.py", script)
+    sandbox.commands.run("mkdir tree && cd tree && python3 ../make.py", cwd=folder)
+    sandbox.files.remove(f"{folder}/tree")
+    assert sandbox.files.exists(f"{folder}/tree") is False
