@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
-from e2b import CommandExitException, InvalidArgumentException, NotFoundException, Sandbox, SandboxException, TimeoutException
+from e2b import (
+    CommandExitException,
+    InvalidArgumentException,
+    NotFoundException,
+    RateLimitException,
+    Sandbox,
+    SandboxException,
+    TimeoutException,
+)
 
 MISSING_PID = 999_999
 
@@ -208,6 +217,20 @@ def test_input_can_be_streamed(sandbox: Sandbox) -> None:
     assert handle.wait().stdout == "".join(f"piece {number}\n" for number in range(100)) + "after the stream"
 
 
+def test_a_stream_of_input_may_be_empty_or_outlive_its_process(sandbox: Sandbox) -> None:
+    """Newest SDK §2.5: an answer before the end of the input is a success."""
+    handle = sandbox.commands.run("head -c 3", background=True, stdin=True)
+    sandbox.commands.stream_input(handle.pid, [])
+
+    def pieces() -> Iterator[bytes]:
+        yield b"abc"
+        handle.wait()
+        time.sleep(0.3)
+
+    sandbox.commands.stream_input(handle.pid, pieces())
+    assert handle.wait().stdout == "abc"
+
+
 def test_large_stdin_passes_with_back_pressure(sandbox: Sandbox) -> None:
     handle = sandbox.commands.run("sleep 0.3; wc -c", background=True, stdin=True)
     sandbox.commands.stream_input(handle.pid, [b"x" * 65536] * 64)
@@ -255,6 +278,41 @@ def test_working_directory_that_the_user_may_not_enter_is_refused(sandbox: Sandb
     with pytest.raises(SandboxException):
         sandbox.commands.run("pwd", cwd="/var/closed")
     assert sandbox.commands.run("pwd", cwd="/var/closed", user="root").stdout == "/var/closed\n"
+
+
+@pytest.mark.parametrize("user", ["user", "root"])
+def test_commands_die_before_the_agent_when_memory_runs_out(sandbox: Sandbox, user: str) -> None:
+    assert sandbox.commands.run("cat /proc/self/oom_score_adj", user=user).stdout == "100\n"
+
+
+def test_timeout_ends_a_command_whose_child_keeps_the_output_open(sandbox: Sandbox) -> None:
+    handle = sandbox.commands.run("sleep 30 &", background=True, timeout=1)
+    with pytest.raises(TimeoutException):
+        handle.wait()
+    assert handle.pid not in [process.pid for process in sandbox.commands.list()]
+
+
+@pytest.mark.parametrize("user", ["user", "root"])
+def test_a_sandbox_without_room_for_processes_says_so_and_recovers(make_sandbox: Callable[..., Sandbox], user: str) -> None:
+    """A fork bomb takes every process the sandbox may have: a start is refused clearly, everything else is still answered."""
+    sandbox = make_sandbox()
+    bomb = "import os, time\nwhile True:\n    try:\n        if os.fork() == 0: time.sleep(1000)\n    except OSError: time.sleep(0.1)"
+    sandbox.files.write("/tmp/bomb.py", bomb)
+    handle = sandbox.commands.run("exec python3 /tmp/bomb.py", background=True, user="root", timeout=0)
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            sandbox.commands.run("exec true", user=user)
+        except RateLimitException as error:
+            assert "error starting process: Resource temporarily unavailable" in str(error)  # noqa: PT017  # the loop is the test
+            break
+        except CommandExitException:  # started just in time, and found no room itself
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert sandbox.is_running()
+    assert sandbox.files.exists("/tmp/bomb.py")
+    assert handle.pid in [process.pid for process in sandbox.commands.list()]
 
 
 def test_many_commands_at_once(sandbox: Sandbox) -> None:

@@ -31,6 +31,10 @@ def listed_pids(agent: Agent) -> list[int]:
     return [process["pid"] for process in agent.call("process.Process/List", {})[1].get("processes", [])]
 
 
+def children_of(agent: Agent) -> str:
+    return Path(f"/proc/{agent.process.pid}/task/{agent.process.pid}/children").read_text()
+
+
 def run_direct(agent: Agent, *command: str, **headers: str) -> list[dict[str, Any]]:
     return agent.stream(START, {"process": {"cmd": command[0], "args": command[1:], "cwd": "/"}, "stdin": False}, **headers)
 
@@ -120,17 +124,18 @@ class TestStart:
         assert output(run_direct(agent, "/bin/readlink", "/proc/self/fd/0")) == b"/dev/null\n"
 
     def test_a_failed_start_leaves_no_child_and_no_descriptor(self, agent: Agent) -> None:
-        def held() -> tuple[int, str]:
-            pid = agent.process.pid
-            return len(os.listdir(f"/proc/{pid}/fd")), Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        def descriptors() -> int:
+            return len(os.listdir(f"/proc/{agent.process.pid}/fd"))
 
         run_direct(agent, "/no/such")
-        before = held()
-        for part in ({"args": ["x" * 200_000]}, {"cmd": "/no/such"}, {"envs": {"A": "\0"}}, {"cwd": "/etc/passwd"}):
-            for extra in ({}, {"pty": {}}):
-                agent.stream(START, {"process": {"cmd": "true", **part}, **extra})
-        while held() != before:
+        before = descriptors()
+        parts: list[dict[str, Any]] = [{"args": ["x" * 200_000]}, {"cmd": "/no/such"}, {"envs": {"A": "\0"}}, {"cwd": "/etc/passwd"}]
+        for part in parts:
+            agent.stream(START, {"process": {"cmd": "true", **part}})
+            agent.stream(START, {"process": {"cmd": "true", **part}, "pty": {}})
+        while descriptors() > before:
             time.sleep(0.02)
+        assert children_of(agent) == ""
 
     @pytest.mark.parametrize(("size", "shown"), [((4_000_000_000, 70_000), "65535 65535"), ((1, 1), "1 1"), ((0, 0), "24 80")])
     def test_absurd_terminal_sizes_are_cut_to_what_a_terminal_has(self, agent: Agent, size: tuple[int, int], shown: str) -> None:
@@ -249,7 +254,11 @@ class TestStreamInput:
     def test_messages_cut_anywhere_with_keepalives_between(self, agent: Agent) -> None:
         with agent.open_stream(START, {"process": {"cmd": "cat"}}) as stream:
             selector = {"process": {"pid": start_pid(stream.next())}}
-            messages = [{"start": selector}, {"keepalive": {}}, *({"data": {"input": {"stdin": text(b"%d," % n)}}} for n in range(20))]
+            messages: list[dict[str, Any]] = [
+                {"start": selector},
+                {"keepalive": {}},
+                *({"data": {"input": {"stdin": text(b"%d," % n)}}} for n in range(20)),
+            ]
             data = b"".join(seal(message) for message in messages)
             with agent.connect() as connection:
                 connection.sendall(self.HEAD)
