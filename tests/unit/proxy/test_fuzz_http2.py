@@ -23,6 +23,8 @@ class Alarm:
     def exception(self, *args: Any, **values: Any) -> None:
         raise AssertionError("an exception came through")
 
+    error = exception
+
 
 @pytest.fixture(autouse=True)
 def _alarm(monkeypatch: pytest.MonkeyPatch) -> None:

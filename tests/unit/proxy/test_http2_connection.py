@@ -28,8 +28,7 @@ def served() -> tuple[Engine, Outbox]:
     """A server's engine with a request on stream 1, and what answers it."""
     engine = Engine(client_side=False)
     engine.begin()
-    for _ in engine.feed(PREFACE + frame(SETTINGS) + frame(HEADERS, Encoder().encode(REQUEST), flags=5, stream=1), 0.0):
-        pass
+    engine.feed(PREFACE + frame(SETTINGS) + frame(HEADERS, Encoder().encode(REQUEST), flags=5, stream=1), 0.0)
     engine.data_to_send()
     outbox = Outbox(engine, 1)
     outbox.begin([(b":status", b"200")])
@@ -94,3 +93,23 @@ async def test_one_that_does_not_listen_is_not_read() -> None:
     transport.close()
     await asyncio.sleep(0)
     assert not owner.connections
+
+
+async def test_a_flood_of_tiny_frames_takes_turns() -> None:
+    """One client's framing must not hold everybody up."""
+    tasks = TaskGroup("test", lambda name, error: None)
+    transport, owner = Transport(), Owner()
+    connection = Http2Connection(owner, Surroundings(Listener(), ProxyLimits(), tasks))
+    connection.connection_made(cast(asyncio.Transport, transport))
+    tiny = frame(DATA, b"x", stream=1) * 20_000
+    connection.data_received(PREFACE + frame(SETTINGS) + frame(HEADERS, Encoder().encode(REQUEST), flags=4, stream=1) + tiny)
+    assert not transport.reading
+    turns = 0
+    while not transport.reading:
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 10
+    connection.data_received(frame(DATA, b"y", stream=1))
+    transport.close()
+    await asyncio.sleep(0)
+    await tasks.close()

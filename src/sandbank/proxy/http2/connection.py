@@ -25,6 +25,7 @@ from sandbank.proxy.head import HeadError
 from sandbank.proxy.http2.engine import Engine
 from sandbank.proxy.http2.grpc import GrpcExchange, is_grpc
 from sandbank.proxy.http2.guard import CalmError
+from sandbank.proxy.http2.intake import Intake
 from sandbank.proxy.http2.liveness import Liveness
 from sandbank.proxy.http2.stream import Http2Stream
 from sandbank.proxy.http2.translation import Header, MalformedError, request_head
@@ -45,10 +46,12 @@ class Http2Connection(asyncio.Protocol):
     __slots__ = (
         "_around",
         "_closing",
+        "_deaf",
         "_draining",
         "_first",
         "_flushing",
         "_idle_since",
+        "_intake",
         "_liveness",
         "_lost",
         "_opened_at",
@@ -74,6 +77,7 @@ class Http2Connection(asyncio.Protocol):
         self._flushing: asyncio.Handle | None = None
         self._write_paused = False
         self._reading = True
+        self._deaf = False
         self._settled = False
         self._first: Upgrade | None = None
         self._draining = False
@@ -81,6 +85,7 @@ class Http2Connection(asyncio.Protocol):
         self._lost = False
         self._opened_at = self._idle_since = around.loop.time()
         self.engine = Engine(client_side=False)
+        self._intake = Intake(self.engine, handle=self._handle, failed=self._failed, rested=self._rested)
         self.deadline = 0.0
 
     # How a connection becomes one.
@@ -134,25 +139,39 @@ class Http2Connection(asyncio.Protocol):
     # What the event loop calls.
 
     def data_received(self, data: bytes) -> None:
-        if self._closing:
-            return
-        now = self._around.loop.time()
-        self._liveness.heard(now)
-        try:
-            for events in self.engine.feed(data, now):
-                self._handle(events)
-                if self._closing:
-                    break
-        except CalmError:
+        if not self._closing:
+            self._liveness.heard(self._around.loop.time())
+            self._intake.take(data)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, CalmError):
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM)
-        except H2Error:
+        elif isinstance(error, H2Error):
             self._end()  # the library has put its GOAWAY into the engine's output
-        except Exception:
-            logger.exception("HTTP/2 connection failed")
+        else:
+            logger.error("HTTP/2 connection failed", exc_info=error)
             self._fail(ErrorCodes.INTERNAL_ERROR)
+
+    def _rested(self) -> None:
         if self.engine.guard.going_away and not self._streams:
             self._fail(ErrorCodes.NO_ERROR)
         self._flush()
+        self._update_reading()
+
+    def _update_reading(self) -> None:
+        """Read unless bytes wait for their turn, or it asks and does not listen: answers would pile up."""
+        if self._closing or self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size() > 2 * self._around.limits.buffer_bytes:
+            self._deaf = True
+        reading = not (self._deaf or self._intake.waiting)
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                self._liveness.heard(self._around.loop.time())
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         return False  # a client that ends its side can no longer open windows
@@ -169,11 +188,8 @@ class Http2Connection(asyncio.Protocol):
         self._write_paused = True
 
     def resume_writing(self) -> None:
-        self._write_paused = False
-        if not self._reading and not self.transport.is_closing():
-            self._reading = True
-            self._liveness.heard(self._around.loop.time())
-            self.transport.resume_reading()
+        self._write_paused = self._deaf = False
+        self._update_reading()
         self._schedule_flush()
 
     # What the server calls.
@@ -222,7 +238,7 @@ class Http2Connection(asyncio.Protocol):
 
     # Streams.
 
-    def _handle(self, events: list[Event]) -> None:
+    def _handle(self, events: list[Event]) -> bool:
         given_up = {event.stream_id for event in events if type(event) is StreamReset}
         emptied = _without_body(events)
         for event in events:
@@ -253,7 +269,8 @@ class Http2Connection(asyncio.Protocol):
                     first, self._first = self._first, None
                     self._begin_first(first)
             if self._closing:
-                return
+                return False
+        return True
 
     def _receive(self, event: DataReceived) -> None:
         window_bytes = event.flow_controlled_length or 0
@@ -327,6 +344,7 @@ class Http2Connection(asyncio.Protocol):
         self._schedule_flush()
 
     def _cancel_streams(self) -> None:
+        self._intake.stop()
         streams, self._streams = self._streams, {}
         self._waiting = {}
         for stream in streams.values():
@@ -347,11 +365,7 @@ class Http2Connection(asyncio.Protocol):
         self._flush_streams()
         if not self._closing and (data := self.engine.data_to_send()):
             self.transport.write(data)
-            buffered = self.transport.get_write_buffer_size()
-            if self._reading and buffered > 2 * self._around.limits.buffer_bytes:
-                # It asks and does not listen: answers would pile up.
-                self._reading = False
-                self.transport.pause_reading()
+            self._update_reading()
 
     def _flush_streams(self) -> None:
         for stream in tuple(self._waiting.values()):

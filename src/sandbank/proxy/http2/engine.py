@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import Event
@@ -18,7 +16,6 @@ STREAM_WINDOW_BYTES = 512 * 1024  # of a stream's body that may wait for whoever
 CONNECTION_WINDOW_BYTES = 4 * 1024 * 1024  # of all its streams' bodies; eight that are stuck stop the others
 MAX_FRAME_BYTES = 64 * 1024
 _MAX_TABLE_BYTES = 4096
-_SLICE_BYTES = 16 * 1024
 
 
 class Engine(H2Connection):
@@ -63,14 +60,13 @@ class Engine(H2Connection):
             self._bound_table()
         self.increment_flow_control_window(CONNECTION_WINDOW_BYTES - self.inbound_flow_control_window)
 
-    def feed(self, data: bytes, now: float) -> Iterator[list[Event]]:
-        """What the peer's bytes mean, a few at a time so that bounds hold within one read; `CalmError` and the library's errors end it."""
-        for start in range(0, len(data), _SLICE_BYTES):
-            passed = self.guard.pass_on(data[start : start + _SLICE_BYTES], now)
-            if passed:
-                events = self.receive_data(passed)
-                self._bound_table()
-                yield events
+    def feed(self, data: bytes, now: float) -> tuple[list[Event], int]:
+        """What the peer's bytes mean, and how many frames began in them; raises `CalmError` and the library's errors."""
+        before = self.guard.frames
+        passed = self.guard.pass_on(data, now)
+        events = self.receive_data(passed) if passed else []
+        self._bound_table()
+        return events, self.guard.frames - before
 
     def _bound_table(self) -> None:
         # The peer allows a table, it does not make us keep one.

@@ -67,6 +67,7 @@ class FrameGuard:
         "_skipping",
         "_updates",
         "block_began_at",
+        "frames",
         "going_away",
     )
 
@@ -81,6 +82,7 @@ class FrameGuard:
         self._updates = Allowance(10_000, 1000)
         self.block_began_at: float | None = None
         self.going_away = False
+        self.frames = 0  # that have begun
 
     def provoked(self, now: float) -> None:
         """The peer made us reset a stream, which costs as much as if it had done so itself (CVE-2025-8671); `CalmError` as in `pass_on`."""
@@ -113,6 +115,7 @@ class FrameGuard:
                 break
             high, low, kind, flags, _ = _HEADER.unpack_from(data, position)
             size = high << 8 | low
+            self.frames += 1
             self._count(kind, flags, size, now)
             self._skipping = kind == _GOAWAY
             if self._skipping:

@@ -12,6 +12,7 @@ from h2.exceptions import H2Error
 from sandbank.proxy.head import HeadError
 from sandbank.proxy.http2.engine import Engine
 from sandbank.proxy.http2.guard import CalmError
+from sandbank.proxy.http2.intake import Intake
 from sandbank.proxy.http2.outbox import Outbox
 from sandbank.proxy.http2.translation import Header, MalformedError, response_head, trailer_lines
 from sandbank.proxy.upstream import ResponseSink, UpstreamConnection, UpstreamOwner
@@ -27,12 +28,13 @@ class Http2Upstream(UpstreamConnection):
 
     alpn: ClassVar[str] = "h2"
 
-    __slots__ = ("_engine", "_flushing", "_full", "_held_bytes", "_holding", "_loop", "_outbox", "_transport_full")
+    __slots__ = ("_engine", "_flushing", "_full", "_held_bytes", "_holding", "_intake", "_loop", "_outbox", "_transport_full")
 
     def __init__(self, owner: UpstreamOwner) -> None:
         super().__init__(owner)
         self._loop = asyncio.get_running_loop()
         self._engine = Engine(client_side=True)
+        self._intake = Intake(self._engine, handle=self._handle, failed=self._failed, rested=self._rested)
         self._outbox = Outbox(self._engine, _STREAM)
         self._flushing: asyncio.Handle | None = None
         self._full = False
@@ -83,18 +85,17 @@ class Http2Upstream(UpstreamConnection):
         self.transport.write(self._engine.data_to_send())
 
     def data_received(self, data: bytes) -> None:
-        try:
-            for events in self._engine.feed(data, self._loop.time()):
-                self._handle(events)
-                if self._closed:
-                    return
-        except (CalmError, H2Error, MalformedError, HeadError):
-            self.fail()
-        except Exception:
-            logger.exception("HTTP/2 origin failed")
-            self.fail()
-        else:
-            self._flush()
+        self._intake.take(data)
+
+    def _failed(self, error: Exception) -> None:
+        if not isinstance(error, CalmError | H2Error | MalformedError | HeadError):
+            logger.error("HTTP/2 origin failed", exc_info=error)
+        self.fail()
+
+    def _rested(self) -> None:
+        self._flush()
+        self._working = self._intake.waiting
+        self._update_reading()
 
     def eof_received(self) -> bool:
         return False
@@ -103,6 +104,7 @@ class Http2Upstream(UpstreamConnection):
         if self._flushing is not None:
             self._flushing.cancel()
             self._flushing = None
+        self._intake.stop()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -114,11 +116,11 @@ class Http2Upstream(UpstreamConnection):
 
     # The answer.
 
-    def _handle(self, events: list[Event]) -> None:
+    def _handle(self, events: list[Event]) -> bool:
         for event in events:
             sink = self._sink
             if sink is None:
-                return
+                return False
             if isinstance(event, DataReceived):
                 self._body_received(sink, event)
             elif isinstance(event, ResponseReceived):
@@ -135,6 +137,7 @@ class Http2Upstream(UpstreamConnection):
                 sink.on_complete(reusable=False)
             elif isinstance(event, StreamReset) and event.remote_reset:
                 self.fail()
+        return not self._closed
 
     def _body_received(self, sink: ResponseSink, event: DataReceived) -> None:
         window_bytes = event.flow_controlled_length or 0
