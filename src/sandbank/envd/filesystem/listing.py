@@ -7,10 +7,12 @@ import os
 import stat
 
 from sandbank.contracts.filesystem import EntryInfo, FileType
-from sandbank.domain.errors import ConflictError, InternalError, InvalidError, NotFoundError
+from sandbank.domain.errors import ConflictError, ExhaustedError, InternalError, InvalidError, NotFoundError
 from sandbank.envd.accounts import Names
 from sandbank.envd.filesystem.entry import describe
 from sandbank.envd.filesystem.slices import Slicer
+
+MAX_ENTRIES = 200_000  # of one answer: each takes a kilobyte until it is sent
 
 
 def _check_root(path: str) -> None:
@@ -33,7 +35,7 @@ def _names(path: str) -> list[str]:
 async def list_directory(path: str, depth: int) -> list[EntryInfo]:
     """Everything up to `depth` levels below `path`: an entry, its children, then its next sibling.
 
-    Links to directories are listed, not entered; what vanishes meanwhile is left out.
+    Links to directories are listed, not entered; what vanishes meanwhile is left out. `ExhaustedError` for more than anybody can read.
     """
     _check_root(path)
     names, slicer = Names(), Slicer()
@@ -55,4 +57,6 @@ async def list_directory(path: str, depth: int) -> list[EntryInfo]:
         except OSError as error:
             raise InternalError(f"error reading directory {current}: {error.strerror}") from error
         entries.append(entry)
+        if len(entries) > MAX_ENTRIES:
+            raise ExhaustedError(f"more than {MAX_ENTRIES} entries below {path}: list a part of it, or not as deep")
     return entries
