@@ -22,9 +22,13 @@ def browser(address: Address, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.mark.parametrize(("scheme", "protocol"), [("http", "http/1.1"), ("https", "h2")])
 def test_a_page_of_a_sandbox_does_all_that_pages_do(browser: Browser, web: Sandbox, scheme: str, protocol: str) -> None:
-    browser.open(f"{scheme}://{web.get_host(8000)}/")
+    for _ in range(3):  # a page is cut off when the machine's interfaces change, and a node makes some for its next sandboxes
+        browser.open(f"{scheme}://{web.get_host(8000)}/")
+        seen = browser.evaluate("window.seen")
+        if "error" not in seen:
+            break
     upload = bytes([7]) * 3_000_000
-    assert browser.evaluate("window.seen") == {
+    assert seen == {
         "fetched": "fetched",
         "elsewhere": "put elsewhere with X-Own: yes",
         "uploaded": f"{len(upload)} {hashlib.sha256(upload).hexdigest()}",

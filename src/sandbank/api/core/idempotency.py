@@ -13,7 +13,7 @@ from sandbank.domain.sandbox import Sandbox
 
 _KEY = re.compile(r"[a-z0-9-]{1,255}")
 _KEPT_SECONDS = 24 * 3600.0
-_KEPT_AT_MOST = 100_000
+_KEPT_PER_TEAM = 10_000
 
 
 class IdempotencyMismatchError(ConflictError):
@@ -28,10 +28,10 @@ class _Entry:
 
 
 class IdempotentCreates:
-    """Remembers what each key of each team made, in this process, for a day."""
+    """Remembers what each key of each team made, in this process, for a day; of each team the newest ones."""
 
     def __init__(self) -> None:
-        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        self._teams: dict[str, OrderedDict[str, _Entry]] = {}
 
     async def once(self, team_id: str, key: str, fingerprint: bytes, create: Callable[[], Awaitable[Sandbox]]) -> Sandbox:
         """What `create` returns, or returned before for this key.
@@ -42,8 +42,9 @@ class IdempotentCreates:
         if _KEY.fullmatch(key) is None:
             raise InvalidError("validation error: parameter Idempotency-Key in header must match [a-z0-9-]{1,255}")
         now = asyncio.get_running_loop().time()
-        self._sweep(now)
-        entry = self._entries.get((team_id, key))
+        entries = self._teams.setdefault(team_id, OrderedDict())
+        self._sweep(entries, now)
+        entry = entries.get(key)
         if entry is not None:
             if entry.fingerprint != fingerprint:
                 raise IdempotencyMismatchError(
@@ -52,17 +53,18 @@ class IdempotentCreates:
             if entry.sandbox is None:
                 raise ConflictError("a request with this Idempotency-Key is in progress", error_code="idempotency_in_progress")
             return entry.sandbox
-        entry = self._entries[(team_id, key)] = _Entry(fingerprint, now + _KEPT_SECONDS)
+        entry = entries[key] = _Entry(fingerprint, now + _KEPT_SECONDS)
         try:
             entry.sandbox = await create()
         except BaseException:
-            self._entries.pop((team_id, key), None)
+            entries.pop(key, None)
             raise
         return entry.sandbox
 
-    def _sweep(self, now: float) -> None:
-        while self._entries:
-            key, entry = next(iter(self._entries.items()))
-            if entry.expires_at > now and len(self._entries) <= _KEPT_AT_MOST:
+    @staticmethod
+    def _sweep(entries: OrderedDict[str, _Entry], now: float) -> None:
+        while entries:
+            key, entry = next(iter(entries.items()))
+            if entry.expires_at > now and len(entries) <= _KEPT_PER_TEAM:
                 return
-            del self._entries[key]
+            del entries[key]
