@@ -223,7 +223,12 @@ class TestTrees:
         (tmp_path / "tree").mkdir()
         make_deep(tmp_path / "tree", 3000)
         before = descriptors(agent)
-        assert agent.call(SERVICE + "Remove", {"path": f"{tmp_path}/tree/"}) == (200, {})
+        limits = resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE, (before + 200, limits[1]))
+        try:
+            assert agent.call(SERVICE + "Remove", {"path": f"{tmp_path}/tree/"}) == (200, {})
+        finally:
+            resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE, limits)
         assert os.listdir(tmp_path) == []
         assert descriptors(agent) <= before + 2  # of connections on their way out
 
@@ -281,12 +286,13 @@ class TestTrees:
         inner.mkdir(parents=True)
         (tmp_path / "tree" / "f").touch()
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", inner], check=True)
+        (inner / "kept").touch()
         try:
             for source, destination in (("tree", "tree/mounted/x"), ("tree/mounted", "elsewhere")):
                 order = {"source": f"{tmp_path}/{source}", "destination": f"{tmp_path}/{destination}"}
                 status, body = agent.call(SERVICE + "Move", order)
                 assert (status, body["code"]) == (500, "internal")
-            assert os.listdir(inner) == []
+            assert os.listdir(inner) == ["kept"]
         finally:
             subprocess.run(["umount", inner], check=True)
         assert sorted(os.listdir(tmp_path / "tree")) == ["f", "mounted"]
