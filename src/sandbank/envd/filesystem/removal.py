@@ -12,7 +12,7 @@ from sandbank.domain.errors import InternalError
 from sandbank.envd.offload import in_turns
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-MAX_LEVELS = 100  # descriptors held; what lies deeper is moved up first, so neither they nor paths run out
+MAX_LEVELS = 50  # held open, by two descriptors each; what lies deeper is moved up first, so neither they nor paths run out
 _MAX_RESCANS = 100  # of a directory that somebody else keeps filling
 
 
@@ -37,7 +37,11 @@ class _Level:
     def __init__(self, name: str, descriptor: int) -> None:
         self.name = name
         self.descriptor = descriptor
-        self.entries: Any = os.scandir(descriptor)  # never the whole list: a directory may hold millions
+        try:
+            self.entries: Any = os.scandir(descriptor)  # never the whole list: a directory may hold millions
+        except OSError:
+            os.close(descriptor)
+            raise
         self.progress = False
         self.rescans = 0
 

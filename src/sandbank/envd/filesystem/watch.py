@@ -129,7 +129,7 @@ class DirectoryWatch:
                 self._drop_below(relative)
             elif notification.mask & (inotify.CREATE | inotify.MOVED_TO):
                 self._watch_below(relative, tell=bool(notification.mask & inotify.CREATE))
-                self._walk()
+                self._advance()  # a small tree is watched as a whole before anybody hears of it
 
     # -- telling
 
@@ -163,17 +163,20 @@ class DirectoryWatch:
 
     def _walk_on(self) -> None:
         self._walking = False
-        for _ in range(min(_DIRECTORIES_AT_ONCE, len(self._pending))):
-            if not self._pending:
-                break
-            relative, tell = self._pending.popleft()
-            self._watch_below(relative, tell=tell)
+        self._advance()
         if self.events.error is not None:
             self._stop()
         if self._pending:
             self._walk()
         elif self._armed is not None and not self._armed.done():
             self._armed.set_result(None)
+
+    def _advance(self) -> None:
+        for _ in range(_DIRECTORIES_AT_ONCE):
+            if not self._pending:
+                return
+            relative, tell = self._pending.popleft()
+            self._watch_below(relative, tell=tell)
 
     def _watch_below(self, relative: str, *, tell: bool) -> None:
         """Watch a directory; then look what was put into it before that."""
