@@ -19,7 +19,6 @@ import pytest
 from e2b import Sandbox
 
 from tests.product.instance import Instance
-from tests.product.inventory import sandbox_pids
 from tests.product.processes import command_of, descendants, service_pid
 
 BYTES = int(float(os.environ.get("SANDBANK_VOLUME_GIB", "5")) * 1024**3)
@@ -68,17 +67,16 @@ def client_proxy(server: Instance, sandbox_id: str) -> Iterator[tuple[str, int]]
 
 @pytest.fixture
 def sandbox(server: Instance) -> Iterator[Sandbox]:
-    """The only one of the installation, so that its processes are told by their uids."""
+    """One that lives long enough."""
     made = Sandbox.create(timeout=1800)
     yield made
     made.kill()
 
 
-def agent_pid(server: Instance) -> int:
-    """The agent of the only sandbox: what its pid 1 has forked."""
-    pids = sandbox_pids(server)
-    first = next(pid for pid in pids if len(set(descendants(pid)) & set(pids)) == len(pids) - 1 and len(pids) > 1)
-    return next(pid for pid in descendants(first) if pid in pids and "envd" in command_of(pid))
+def agent_pid(server: Instance, sandbox: Sandbox) -> int:
+    """The agent of a sandbox: what its pid 1 has forked."""
+    record = json.loads((server.data_dir / "sandboxes" / sandbox.sandbox_id / "runtime.json").read_text())
+    return next(pid for pid in descendants(record["pid"]) if command_of(pid).startswith("envd"))
 
 
 def test_five_gigabytes_pass_both_proxies_intact_and_in_flat_memory(server: Instance, sandbox: Sandbox) -> None:
@@ -89,7 +87,7 @@ def test_five_gigabytes_pass_both_proxies_intact_and_in_flat_memory(server: Inst
         peaks = [
             Peak("client proxy", proxy_pid),
             Peak("node", service_pid(server)),
-            Peak("agent", agent_pid(server)),
+            Peak("agent", agent_pid(server, sandbox)),
         ]
         with httpx.Client(base_url=url, headers=headers, timeout=600, trust_env=False) as client:
             raw = {"Content-Type": "application/octet-stream", "Content-Length": str(BYTES)}
@@ -121,7 +119,7 @@ def test_a_gigabyte_of_output_waits_for_a_reader_that_stops(server: Instance, sa
         "Keepalive-Ping-Interval": "1",
     }
     with client_proxy(server, sandbox.sandbox_id) as (url, proxy_pid):
-        peaks = [Peak("client proxy", proxy_pid), Peak("node", service_pid(server)), Peak("agent", agent_pid(server))]
+        peaks = [Peak("client proxy", proxy_pid), Peak("node", service_pid(server)), Peak("agent", agent_pid(server, sandbox))]
         with httpx.Client(base_url=url, headers=headers, timeout=600, trust_env=False) as client:
             body = struct.pack(">BI", 0, len(start)) + start
             with client.stream("POST", "/process.Process/Start", content=body) as answer:

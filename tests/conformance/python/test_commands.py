@@ -224,8 +224,7 @@ def test_a_stream_of_input_may_be_empty_or_outlive_its_process(sandbox: Sandbox)
 
     def pieces() -> Iterator[bytes]:
         yield b"abc"
-        handle.wait()
-        time.sleep(0.3)
+        time.sleep(1)  # longer than `head` takes; its handle is not for two threads at once
 
     sandbox.commands.stream_input(handle.pid, pieces())
     assert handle.wait().stdout == "abc"
