@@ -1,15 +1,11 @@
 """The endpoints around snapshots and upgrades (data-plane contract §4.9, §14.4).
 
-Here the node freezes a sandbox by its cgroup, agent included, and dumps or upgrades it from outside. So there is nothing to freeze in here:
-the answers say so in the shape that a control plane expects. What does happen is that written data goes to the disk.
+Here the node freezes a sandbox by its cgroup, agent included, and dumps, syncs or upgrades it from outside: the system call filter lets nothing
+in here flush the node's disks. So there is nothing to do for any of them, and the answers say so in the shape that a control plane expects.
 """
 
 from __future__ import annotations
 
-import ctypes
-import os
-
-from sandbank.envd.offload import off_loop
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.request import Request
 from sandbank.envd.transport.response import Response
@@ -19,9 +15,6 @@ UPGRADE_TARGET = "/usr/bin/envd.next"
 _MODES = frozenset({"", "legacy", "hierarchy"})
 _COUNTS = ("visited", "allowlisted", "preFrozen", "requested", "frozen", "notFrozen", "failed", "unobservable", "sweepMs", "waitMs")
 _COLLAPSE_COUNTS = ("regions", "chunks", "collapsed", "alreadyHuge", "skipped", "elapsedMs")
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.syncfs.argtypes = (ctypes.c_int,)
 
 
 class Freeze:
@@ -33,9 +26,9 @@ class Freeze:
     def register(self, router: Router) -> None:
         """Put each on its path."""
         router.add("POST", "/freeze", self.freeze)
-        router.add("POST", "/unfreeze", self.thaw)
-        router.add("POST", "/fsfreeze", self.freeze_filesystem)
-        router.add("POST", "/fsthaw", self.thaw)
+        router.add("POST", "/unfreeze", self.nothing)
+        router.add("POST", "/fsfreeze", self.nothing)
+        router.add("POST", "/fsthaw", self.nothing)
         router.add("POST", "/collapse", self.collapse)
         router.add("POST", "/upgrade", self.upgrade)
 
@@ -49,18 +42,9 @@ class Freeze:
         else:
             await response.send_json(200, {"mode": mode or "legacy", "truncated": False, **dict.fromkeys(_COUNTS, 0)})
 
-    async def thaw(self, request: Request, response: Response) -> None:
-        """204: nothing in here was stopped."""
+    async def nothing(self, request: Request, response: Response) -> None:
+        """204: nothing in here was or is to be stopped."""
         await response.send(204, {})
-
-    async def freeze_filesystem(self, request: Request, response: Response) -> None:
-        """204 once everything written so far is on the disk; 500 when that failed. Later writes are not held back."""
-        try:
-            await off_loop(_sync)
-        except OSError as error:
-            await response.send_error(500, f"error freezing filesystem: {error.strerror}")
-        else:
-            await response.send(204, {})
 
     async def collapse(self, request: Request, response: Response) -> None:
         """200: no region was collapsed; huge pages would only unshare what all sandboxes share."""
@@ -75,12 +59,3 @@ class Freeze:
         else:
             await response.send_error(501, "this agent belongs to the node and is upgraded with it")
 
-
-def _sync() -> None:
-    descriptor = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if _libc.syncfs(descriptor) < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), "/")
-    finally:
-        os.close(descriptor)
