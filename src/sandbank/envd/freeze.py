@@ -1,7 +1,8 @@
 """The endpoints around snapshots and upgrades (data-plane contract §4.9, §14.4).
 
-Here the node freezes a sandbox by its cgroup, agent included, and dumps, syncs or upgrades it from outside: the system call filter lets nothing
-in here flush the node's disks. So there is nothing to do for any of them, and the answers say so in the shape that a control plane expects.
+Here the node freezes a sandbox by its cgroup, agent included, and dumps, syncs or upgrades it from outside: the system call filter lets
+nothing in here flush the node's disks. So there is nothing to do for any of them, and the answers say so in the shape that a control plane
+expects.
 """
 
 from __future__ import annotations
@@ -58,4 +59,3 @@ class Freeze:
             await response.send_error(400, "unsupported upgrade target")
         else:
             await response.send_error(501, "this agent belongs to the node and is upgraded with it")
-
