@@ -9,7 +9,13 @@ from tests.conformance.matrix.releases import Release
 from tests.conformance.matrix.runs import NOT_YET, Outcomes
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "sdk-compatibility.md"
-_TITLES = {"python": "Python: `e2b`", "javascript": "JavaScript: `e2b`", "cli": "Command line: `@e2b/cli`"}
+_TITLES = {
+    "python": "Python: `e2b`",
+    "javascript": "JavaScript: `e2b`",
+    "python-code-interpreter": "Python: `e2b-code-interpreter`",
+    "javascript-code-interpreter": "JavaScript: `@e2b/code-interpreter`",
+    "cli": "Command line: `@e2b/cli`",
+}
 _FAILS = "**fails**"
 _HEAD = """# Compatibility of the official clients
 

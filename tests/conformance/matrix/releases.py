@@ -18,17 +18,20 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Release:
-    """One release of one client: `python`, `javascript` or `cli`."""
+    """One release of one client: a directory here has the name of each client."""
 
     client: str
     version: str
 
     @property
+    def in_python(self) -> bool:
+        """Whether it is a Python package; all others are Node's."""
+        return self.client.startswith("python")
+
+    @property
     def lock(self) -> Path:
         """What it consists of, with hashes."""
-        return (
-            HERE / "python" / f"{self.version}.txt" if self.client == "python" else HERE / self.client / self.version / "package-lock.json"
-        )
+        return HERE / self.client / (f"{self.version}.txt" if self.in_python else f"{self.version}/package-lock.json")
 
     @property
     def directory(self) -> Path:
@@ -45,15 +48,14 @@ def _newest_first(version: str) -> list[int]:
     return [-int(part) for part in version.split(".")]
 
 
-def _found(client: str, names: Iterator[str]) -> list[Release]:
-    return [Release(client, version) for version in sorted(names, key=_newest_first)]
+def _found(client: str) -> list[Release]:
+    entries = (HERE / client).iterdir()
+    versions = (entry.stem if entry.is_file() else entry.name for entry in entries)
+    return [Release(client, version) for version in sorted(versions, key=_newest_first)]
 
 
-RELEASES = [
-    *_found("python", (path.stem for path in (HERE / "python").glob("*.txt"))),
-    *_found("javascript", (path.name for path in (HERE / "javascript").iterdir())),
-    *_found("cli", (path.name for path in (HERE / "cli").iterdir())),
-]
+CLIENTS = ("python", "javascript", "python-code-interpreter", "javascript-code-interpreter", "cli")
+RELEASES = [release for client in CLIENTS for release in _found(client)]
 
 
 def install(release: Release) -> None:
@@ -64,7 +66,7 @@ def install(release: Release) -> None:
         staging = release.directory.with_suffix(".new")
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
-        if release.client == "python":
+        if release.in_python:
             uv = str(Path(sys.executable).with_name("uv"))
             command = [uv, "pip", "install", "--quiet", "--require-hashes", "--target", str(staging), "--requirement", str(release.lock)]
         else:

@@ -14,8 +14,21 @@ from tests.conformance.matrix.releases import HERE, RELEASES, Release, install
 from tests.product.instance import SEEDED_API_KEY, Instance
 
 AT_ONCE = 3
-NOT_YET = {"metrics": "no metrics of sandboxes yet", "pausing": "cannot pause sandboxes yet"}
-"""What the product does not have: refused with these words, at once."""
+NOT_YET = {
+    "metrics": "no metrics of sandboxes yet",
+    "pausing": "cannot pause sandboxes yet",
+    "snapshots": "cannot snapshot sandboxes yet",
+    "forking": "cannot fork sandboxes yet",
+    "running_code": "port is not open",
+}
+"""What the product does not have: refused with these words. There is no template yet whose sandboxes run code by themselves."""
+SCENARIOS = {
+    "python": "scenario.py",
+    "python-code-interpreter": "interpreter_scenario.py",
+    "javascript": "scenario.mjs",
+    "javascript-code-interpreter": "interpreter_scenario.mjs",
+    "cli": "cli_scenario.py",
+}
 
 Outcomes = dict[str, str]
 """By capability: `passed`, `absent` in this release, or the text of the failure."""
@@ -26,17 +39,17 @@ def run(release: Release, server: Instance) -> Outcomes:
     address = local_address(server)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("E2B_", "PYTHON"))}
     environment |= {"E2B_API_KEY": SEEDED_API_KEY, "E2B_DOMAIN": address.domain, **address.trust(), "NO_UPDATE_NOTIFIER": "1"}
-    match release.client:
-        case "python":
-            environment["PYTHONPATH"] = str(release.directory)
-            # Without this environment's own packages, among them the newest release.
-            interpreter = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-            command = [str(interpreter), "-s", str(HERE / "scenario.py")]
-        case "javascript":
-            command = ["node", str(HERE / "scenario.mjs")]
-        case _:
-            command = [sys.executable, str(HERE / "cli_scenario.py")]
-            environment["PATH"] = f"{release.directory / 'node_modules' / '.bin'}:{environment['PATH']}"
+    scenario = str(HERE / SCENARIOS[release.client])
+    if release.in_python:
+        environment["PYTHONPATH"] = str(release.directory)
+        # Without this environment's own packages, among them the newest release.
+        interpreter = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
+        command = [str(interpreter), "-s", scenario]
+    elif release.client == "cli":
+        command = [sys.executable, scenario]
+        environment["PATH"] = f"{release.directory / 'node_modules' / '.bin'}:{environment['PATH']}"
+    else:
+        command = ["node", scenario]
     done = subprocess.run(command, cwd=release.directory, env=environment, capture_output=True, text=True, timeout=300, check=False)
     try:
         report = json.loads(done.stdout.splitlines()[-1])

@@ -58,11 +58,11 @@ const checks = {
   },
 
   async commands(sandbox) {
-    let seen = ''
-    const options = { envs: { A: 'b' }, cwd: '/tmp', onStdout: (text) => void (seen += text) }
-    const result = await sandbox.commands.run('echo out; echo err >&2; pwd', options)
-    assert.deepEqual([result.stdout, result.stderr, result.exitCode], ['out\n/tmp\n', 'err\n', 0])
-    assert.equal(seen, 'out\n/tmp\n')
+    const seen = { out: '', err: '' }
+    const callbacks = { onStdout: (text) => void (seen.out += text), onStderr: (text) => void (seen.err += text) }
+    const result = await sandbox.commands.run('echo $A; echo err >&2; pwd', { envs: { A: 'b' }, cwd: '/tmp', ...callbacks })
+    assert.deepEqual([result.stdout, result.stderr, result.exitCode], ['b\n/tmp\n', 'err\n', 0])
+    assert.deepEqual(seen, { out: 'b\n/tmp\n', err: 'err\n' })
     assert.equal((await sandbox.commands.run('whoami', { user: 'root' })).stdout, 'root\n')
     assert.equal((await sandbox.commands.run('whoami')).stdout, 'user\n')
   },
@@ -75,12 +75,13 @@ const checks = {
 
   async background(sandbox) {
     const handle = await sandbox.commands.run('sleep 300', { background: true })
-    handle.wait().catch(() => undefined)
+    const ended = handle.wait().catch((error) => error)
     assert.ok((await sandbox.commands.list()).some((process) => process.pid === handle.pid))
     const again = await sandbox.commands.connect(handle.pid)
     again.wait().catch(() => undefined)
     assert.equal(again.pid, handle.pid)
     assert.equal(await sandbox.commands.kill(handle.pid), true)
+    assert.notEqual((await ended).exitCode, 0)
     assert.equal(await sandbox.commands.kill(handle.pid), false)
   },
 
@@ -140,10 +141,12 @@ const checks = {
   },
 
   async signed_urls(sandbox) {
-    if (!sandbox.downloadUrl) throw new Absent()
-    await sandbox.files.write('/home/user/signed', 'by link')
     // Releases before 2.0 create sandboxes that need no signature, and refuse to make one.
     const options = release.startsWith('1.') ? [] : [{ user: 'user', useSignatureExpiration: 60 }]
+    const form = new FormData()
+    form.append('file', new Blob(['by link']), 'x')
+    const upload = await fetch(await sandbox.uploadUrl('/home/user/signed', ...options), { method: 'POST', body: form })
+    assert.equal(upload.status, 200)
     const url = await sandbox.downloadUrl('/home/user/signed', ...options)
     assert.equal(await (await fetch(url)).text(), 'by link')
   },
@@ -170,6 +173,16 @@ const checks = {
     const pauses = sandbox.pause ?? sandbox.betaPause
     if (!pauses) throw new Absent()
     await pauses.call(sandbox)
+  },
+
+  async snapshots(sandbox) {
+    if (!sandbox.createSnapshot) throw new Absent()
+    await sandbox.createSnapshot()
+  },
+
+  async forking(sandbox) {
+    if (!sandbox.fork) throw new Absent()
+    await sandbox.fork()
   },
 
   async errors(sandbox) {

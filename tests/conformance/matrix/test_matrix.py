@@ -28,7 +28,7 @@ def test_release_works_unmodified(results: Results, release: Release) -> None:
     outcomes = results[release]
     if isinstance(outcomes, Exception):
         raise outcomes
-    assert len(outcomes) >= 9
+    assert len(outcomes) >= 5
     failed = {name: text for name, text in outcomes.items() if text not in ("passed", "absent") and NOT_YET.get(name, "\0") not in text}
     assert not failed, "\n".join(f"{name}: {text}" for name, text in failed.items())
 
