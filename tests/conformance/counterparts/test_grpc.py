@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
 import typing_extensions
 from e2b import Sandbox
 
+from tests.conformance.counterparts.packages import archive
 from tests.conformance.domain.clients import Address
 from tests.product.instance import Instance, wait_until
 
@@ -43,20 +41,11 @@ server.wait_for_termination()
 """
 
 
-def _packages() -> bytes:
-    """The very grpcio of this environment: the sandbox has the same version of Python or one that takes the same extension."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        tar.add(Path(grpc.__file__).parent, "grpc")
-        tar.add(typing_extensions.__file__, "typing_extensions.py")
-    return archive.getvalue()
-
-
 @pytest.fixture(scope="module")
 def voice(server: Instance) -> Iterator[Sandbox]:
     """A sandbox with the server on port 50051."""
     with Sandbox.create(timeout=600) as sandbox:
-        sandbox.files.write("/home/user/packages.tar", _packages())
+        sandbox.files.write("/home/user/packages.tar", archive(grpc, typing_extensions))
         sandbox.files.write("/home/user/server.py", _SERVER)
         sandbox.commands.run("tar xf packages.tar")
         sandbox.commands.run("python3 server.py > log 2>&1", background=True, timeout=0)
