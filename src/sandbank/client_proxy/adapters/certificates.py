@@ -76,6 +76,8 @@ def load_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(list(ALPN))
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # A ticket that arrives while another thread of a Python client writes costs it what it writes (websockets.sync, and others).
+    context.num_tickets = 0
     try:
         context.load_cert_chain(certificate, key, password=_no_password)
     except ssl.SSLError as error:
