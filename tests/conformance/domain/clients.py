@@ -51,6 +51,6 @@ def run(client: str, variables: dict[str, str], *arguments: str) -> subprocess.C
 def see(client: str, variables: dict[str, str], *arguments: str) -> dict[str, Any]:
     """What the scenario saw; fails with the client's words when it ended otherwise."""
     done = run(client, variables, *arguments)
-    assert done.returncode == 0, f"{client} with {variables}:\n{done.stdout}\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{client} with {variables} ended with {done.returncode}:\n{done.stdout}\n{done.stderr[-4000:]}"
     seen: dict[str, Any] = json.loads(done.stdout)
     return seen

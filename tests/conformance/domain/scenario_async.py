@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 
 import httpx
@@ -34,3 +35,5 @@ async def live() -> dict[str, object]:
 
 
 sys.stdout.write(json.dumps(asyncio.run(live())))
+sys.stdout.flush()
+os._exit(0)  # the client's native threads outlive its loop, and have been seen to bring the interpreter down while it ended
