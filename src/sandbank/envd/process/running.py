@@ -15,6 +15,7 @@ from sandbank.envd.process.subscription import Output, Subscription
 
 PIPE_CHUNK_BYTES = 32 * 1024
 TERMINAL_CHUNK_BYTES = 16 * 1024
+_AFTER_STREAM_SECONDS = 0.02  # timers are rounded to milliseconds, each for itself
 _LAST_BYTES = 1024 * 1024  # what is still read of a killed process's output: more than a pipe holds
 
 
@@ -145,9 +146,9 @@ class RunningProcess:
     def kill_at(self, deadline: float) -> None:
         """SIGKILL at `deadline` (loop time), even if nobody listens then; a child that is gone no longer waits for who holds its pipes.
 
-        The stream that started it ends by its own timer of the same instant: a killed child takes a turn of the loop to be reaped.
+        The stream that started it ends by its own timer, which comes first: it says that time is up, not that the child was killed.
         """
-        self._deadline = self._loop.call_at(deadline, self._expire)
+        self._deadline = self._loop.call_at(deadline + _AFTER_STREAM_SECONDS, self._expire)
 
     def _expire(self) -> None:
         if self.end is None:
