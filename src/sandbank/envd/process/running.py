@@ -8,14 +8,13 @@ import signal
 from collections.abc import Callable
 
 from sandbank.contracts.process import ProcessConfig, ProcessEvent
-from sandbank.domain.errors import InternalError, InvalidError
+from sandbank.domain.errors import DeadlineError, InternalError, InvalidError
 from sandbank.envd.process.spawn import Child, set_window
 from sandbank.envd.process.status import end_event
 from sandbank.envd.process.subscription import Output, Subscription
 
 PIPE_CHUNK_BYTES = 32 * 1024
 TERMINAL_CHUNK_BYTES = 16 * 1024
-_AFTER_STREAM_SECONDS = 0.02  # timers are rounded to milliseconds, each for itself
 _LAST_BYTES = 1024 * 1024  # what is still read of a killed process's output: more than a pipe holds
 
 
@@ -143,15 +142,16 @@ class RunningProcess:
         self._cut_short = True
         self._finish_if_done()
 
-    def kill_at(self, deadline: float) -> None:
+    def kill_at(self, deadline: float, starter: Subscription) -> None:
         """SIGKILL at `deadline` (loop time), even if nobody listens then; a child that is gone no longer waits for who holds its pipes.
 
-        The stream that started it ends by its own timer, which comes first: it says that time is up, not that the child was killed.
+        `starter`, which the deadline is of, is told that its time is up before it can hear that the child was killed.
         """
-        self._deadline = self._loop.call_at(deadline + _AFTER_STREAM_SECONDS, self._expire)
+        self._deadline = self._loop.call_at(deadline, self._expire, starter)
 
-    def _expire(self) -> None:
+    def _expire(self, starter: Subscription) -> None:
         if self.end is None:
+            starter.fail(DeadlineError("context deadline exceeded"))
             self.send_signal(signal.SIGKILL)
 
     # -- input

@@ -78,7 +78,7 @@ class ProcessService:
         process = self._table.start(self._command(call, request), request.process, request.tag if request.HasField("tag") else None)
         subscription = process.subscribe()
         if call.deadline is not None:
-            process.kill_at(call.deadline)
+            process.kill_at(call.deadline, subscription)
         process.start_pumping()
         await self._follow(call, process, subscription, stream)
 
