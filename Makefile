@@ -19,7 +19,7 @@ doctor: venv ## Look at what Sandbank needs of this machine
 	@$(PY)/sandbank doctor
 
 test: dev ## Run all tests; as root, since sandboxes are part of them
-	@scripts/test-packages.sh postgresql mmdebstrap nftables iproute2 xfsprogs curl wrk chromium libnss3-tools
+	@scripts/test-packages.sh postgresql redis-server mmdebstrap nftables iproute2 xfsprogs curl wrk chromium libnss3-tools
 	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/pytest $(ARGS)
 
 check: dev ## Look at the code: ruff, mypy, the import contract

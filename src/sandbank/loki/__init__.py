@@ -1,0 +1,1 @@
+"""Loki: where sandbox logs go and come from when it is configured."""

@@ -1,0 +1,1 @@
+"""OpenTelemetry: what the services say of themselves; silent without a collector."""
