@@ -13,6 +13,7 @@ from sandbank.api.settings import ApiSettings
 from sandbank.cli.settings import NodeSettings
 from sandbank.client_proxy.settings import ClientProxySettings
 from sandbank.orchestrator.settings import OrchestratorSettings
+from sandbank.telemetry.settings import TelemetrySettings
 from sandbank.template_manager.settings import TemplateSettings
 
 PAGE = Path(__file__).parent.parent / "docs" / "operations" / "configuration.md"
@@ -23,6 +24,7 @@ GROUPS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Orchestrator", OrchestratorSettings),
     ("API", ApiSettings),
     ("Client proxy", ClientProxySettings),
+    ("Telemetry", TelemetrySettings),
 )
 
 

@@ -27,6 +27,7 @@ from sandbank.api.core.operations import Operations
 from sandbank.api.core.reconcile import NodeReconciler
 from sandbank.api.core.wake import SandboxWaker
 from sandbank.api.endpoints.http.application import build_application
+from sandbank.api.endpoints.http.traced import Traced
 from sandbank.api.endpoints.http_server import HttpServer
 from sandbank.api.endpoints.resume_service import ResumeEndpoints
 from sandbank.api.settings import ApiSettings
@@ -41,6 +42,9 @@ from sandbank.rpc.server import RpcServer
 from sandbank.servicekit.ports import require_free
 from sandbank.state.catalog import Catalog
 from sandbank.state.memory_sandbox_store import MemorySandboxStore
+from sandbank.telemetry.metrics import Meter
+from sandbank.telemetry.pipeline import API
+from sandbank.telemetry.tracing import Tracer
 
 _INTERNAL_GRACE_SECONDS = 2.0
 
@@ -113,7 +117,8 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     flusher = UsageFlusher(usage, _on_error)
     watcher = NodeWatcher(nodes.addresses, NodeReconciler(nodes, store, store, routes, _on_sandbox_event), _on_error)
 
-    internal = RpcServer(_on_error)
+    tracer = Tracer(API)
+    internal = RpcServer(_on_error, tracer)
     add_resume_service(internal, ResumeEndpoints(SandboxWaker(store, accounts, routes, nodes.host_of)))
 
     async def prepare() -> None:
@@ -132,7 +137,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
         await database.close()
 
     return ApiService(
-        server=HttpServer(build_application(operations, settings.domain), settings.bind, settings.api_port),
+        server=HttpServer(Traced(build_application(operations, settings.domain), tracer, Meter(API)), settings.bind, settings.api_port),
         agents=[Evictor(store, killer, _now, _on_error), watcher, flusher],
         prepare=prepare,
         release=release,

@@ -15,8 +15,13 @@ from sandbank.cli.credentials import Credentials
 from sandbank.cli.embedded import build_services
 from sandbank.cli.installation import Installation, RunningService
 from sandbank.cli.tls import planned_tls
+from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.servicekit import footing, logs
 from sandbank.servicekit.supervisor import Supervisor
+from sandbank.telemetry import pipeline
+from sandbank.telemetry.log_export import export_logs
+from sandbank.telemetry.settings import TelemetrySettings
+from sandbank.version import VERSION
 
 OnReady = Callable[[Credentials], None]
 
@@ -27,10 +32,13 @@ def serve(installation: Installation, build: Build, on_ready: OnReady) -> None:
     `on_ready` is called in the event loop once requests are answered. Raises what kept a service from starting or ended it.
     """
     settings = installation.settings
+    pipeline.configure(TelemetrySettings(), version=VERSION, node_id=OrchestratorSettings().node_id)
     logs.configure(settings.log_level, settings.log_json)
+    export_logs()
     footing.allow_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(installation, build, on_ready))
+    pipeline.close()
     if installation.take_end_request():
         installation.forget()
 

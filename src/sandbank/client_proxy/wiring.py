@@ -31,6 +31,8 @@ from sandbank.proxy.server import ProxyServer
 from sandbank.rpc.resume import ResumeClient
 from sandbank.servicekit.public_domain import PublicDomain
 from sandbank.state.catalog import Catalog
+from sandbank.telemetry.metrics import Meter
+from sandbank.telemetry.pipeline import CLIENT_PROXY
 
 
 def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: Catalog) -> ClientProxyService:
@@ -63,6 +65,7 @@ def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: 
         drain_seconds=settings.drain_seconds,
         tls=_tls(settings, domain),
     )
+    Meter(CLIENT_PROXY).gauge("client_proxy.proxy.server.connections.open", "Connections from clients.", lambda: traffic.connection_count)
     return ClientProxyService(traffic, tuple(others), readiness, release)
 
 

@@ -15,6 +15,7 @@ from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.artifacts.builds import BuildStore
 from sandbank.domain.errors import InvalidError
 from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
+from sandbank.orchestrator.adapters.observed import observe
 from sandbank.orchestrator.adapters.proxy_routes import ProxyRoutes
 from sandbank.orchestrator.adapters.record_directory import RecordDirectory
 from sandbank.orchestrator.background.expiry_guard import guard_expiry
@@ -34,6 +35,9 @@ from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
 from sandbank.rpc.server import RpcServer
 from sandbank.runtime.driver import Driver, NodeLayout
 from sandbank.servicekit.ports import require_free
+from sandbank.telemetry.metrics import Meter
+from sandbank.telemetry.pipeline import ORCHESTRATOR
+from sandbank.telemetry.tracing import Tracer
 from sandbank.version import VERSION
 
 DriverMaker = Callable[[NodeLayout], Driver]
@@ -177,11 +181,13 @@ def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | N
         max_starts=settings.effective_start_concurrency,
     )
     sampler = LoadSampler(Machine(settings.data_dir))
-    rpc = RpcServer(_log_failure)
+    rpc = RpcServer(_log_failure, Tracer(ORCHESTRATOR))
+
     add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal))
     add_info_service(rpc, InfoEndpoints(_identity(settings), status, inventory, sampler.latest))
     limits = ProxyLimits(idle_timeout_seconds=_PROXY_IDLE_SECONDS)
     proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port, limits=limits)
+    observe(Meter(ORCHESTRATOR), inventory, lambda: proxy.connection_count)
     return OrchestratorService(
         Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy)
     )

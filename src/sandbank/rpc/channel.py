@@ -13,6 +13,7 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from sandbank.rpc.status import error_of
+from sandbank.telemetry.tracing import outgoing
 
 ResponseT = TypeVar("ResponseT", bound=Message)
 
@@ -60,7 +61,7 @@ class Channel:
             )
             self._calls[method] = call
         try:
-            result: ResponseT = await call(request, timeout=timeout_seconds, metadata=tuple(metadata))
+            result: ResponseT = await call(request, timeout=timeout_seconds, metadata=(*metadata, *outgoing().items()))
         except grpc.aio.AioRpcError as failure:
             raise error_of(failure, self._peer) from failure
         return result

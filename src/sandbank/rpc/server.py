@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sandbank.domain.errors import InternalError, SandbankError, UnavailableError
 from sandbank.rpc.channel import CLIENT_OPTIONS
 from sandbank.rpc.status import status_of, trailers_of
+from sandbank.telemetry.tracing import Span, Tracer
 
 _OPTIONS: list[tuple[str, Any]] = [
     # Contract data-plane §9: ping every 15 s, 5 s for the answer, clients may ping every 5 s and without a call.
@@ -40,10 +42,14 @@ class Method:
 
 
 class RpcServer:
-    """Serves methods and `grpc.health.v1`; `on_fault(method, error)` hears of exceptions that are nobody's answer."""
+    """Serves methods and `grpc.health.v1`; `on_fault(method, error)` hears of exceptions that are nobody's answer.
 
-    def __init__(self, on_fault: Callable[[str, BaseException], None]) -> None:
+    Calls become spans by `tracer`, in the caller's trace where it has one.
+    """
+
+    def __init__(self, on_fault: Callable[[str, BaseException], None], tracer: Tracer | None = None) -> None:
         self._on_fault = on_fault
+        self._tracer = tracer
         self._services: dict[str, Mapping[str, Method]] = {}
         self._server: grpc.aio.Server | None = None
         self._health = health_async.HealthServicer()
@@ -87,17 +93,25 @@ class RpcServer:
             # Let go of while the loop runs: its finaliser schedules a task.
             self._server = None
 
+    def _serving(self, path: str, metadata: Mapping[str, str]) -> AbstractContextManager[Span | None]:
+        return nullcontext() if self._tracer is None else self._tracer.serving(path, metadata)
+
     def _handler(self, path: str, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
         async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-            try:
-                if method.wants_metadata:
-                    return await method.answer(request, _metadata(context))
-                return await method.answer(request)
-            except SandbankError as error:
-                await _refuse(context, error)
-            except Exception as error:  # noqa: BLE001  # request boundary
-                self._on_fault(path, error)
-                await _refuse(context, InternalError("internal error"))
+            metadata = _metadata(context)
+            with self._serving(path, metadata) as span:
+                try:
+                    if method.wants_metadata:
+                        return await method.answer(request, metadata)
+                    return await method.answer(request)
+                except SandbankError as error:
+                    failure: SandbankError = error
+                except Exception as error:  # noqa: BLE001  # request boundary
+                    self._on_fault(path, error)
+                    failure = InternalError("internal error")
+                if span is not None:
+                    span.fail(failure.message)
+            return await _refuse(context, failure)
 
         return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=method.request.FromString, response_serializer=_serialize)
 

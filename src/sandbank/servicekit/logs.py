@@ -7,7 +7,9 @@ import sys
 from typing import TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
+
+from sandbank.telemetry.tracing import present_trace
 
 _NOISY = ("asyncio", "aiosqlite", "alembic", "grpc", "uvicorn", "sqlalchemy.engine")
 
@@ -23,6 +25,7 @@ def configure(level: str, json: bool, *, stream: TextIO | None = None) -> None:
     target = stream or sys.stderr
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
     ]
@@ -44,6 +47,11 @@ def configure(level: str, json: bool, *, stream: TextIO | None = None) -> None:
     root.setLevel(number)
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
+
+
+def _with_trace(_logger: object, _method: str, event: EventDict) -> EventDict:
+    event.update(present_trace())
+    return event
 
 
 def _rendering(json: bool, target: TextIO) -> list[Processor]:

@@ -35,6 +35,8 @@ from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
+from sandbank.telemetry.pipeline import ORCHESTRATOR
+from sandbank.telemetry.tracing import Tracer, outgoing
 
 # Between looks at processes that take longer to end than anybody waits.
 _LATE_SECONDS = 1.0
@@ -78,6 +80,7 @@ class NamespaceDriver:
         self._tasks = TaskGroup("driver", lambda name, error: _log.error("background task failed", task=name, error=repr(error)))
         self._spawns = asyncio.Semaphore(self._settings.concurrent_spawns)
         self._opened = TeardownStack("driver")
+        self._tracer = Tracer(ORCHESTRATOR)
         self._zygote: ZygoteClient
         self._pool: SlotPool
 
@@ -165,8 +168,10 @@ class NamespaceDriver:
         teardown.push("release processors", functools.partial(self._processors.release, processors))
         request = self._request(spec, home, group, processors)
         try:
-            await self._zygote.spawn(request, slot.userns_fd, slot.netns_fd, on_pid, self._settings.spawn_seconds)
-            await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds)
+            with self._tracer.span("sandbox-spawn", sandbox_id=spec.sandbox_id):
+                await self._zygote.spawn(request, slot.userns_fd, slot.netns_fd, on_pid, self._settings.spawn_seconds)
+            with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
+                await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds, outgoing())
         except BaseException:
             # What was forked before its number was known is in the group, and nowhere else.
             await asyncio.to_thread(group.kill)
