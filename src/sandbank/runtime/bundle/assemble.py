@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import compileall
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from py_compile import PycInvalidationMode
 
 from sandbank.domain.errors import InternalError
 from sandbank.runtime.bundle import inputs
@@ -77,9 +75,14 @@ def _assemble(target: Path) -> None:
                 binaries.append(destination)
     for path in _shared_libraries(binaries):
         shutil.copy2(path, target / "lib" / path.name)
-    if not compileall.compile_dir(
-        target / "lib", quiet=2, workers=0, stripdir=str(target), invalidation_mode=PycInvalidationMode.UNCHECKED_HASH
-    ):
+    _compile(target)
+
+
+def _compile(target: Path) -> None:
+    # Another program, not this process: it uses all processors by forking, which what else runs here (gRPC, exporters) may not survive.
+    options = ["-q", "-q", "-j", "0", "-s", str(target), "--invalidation-mode", "unchecked-hash"]
+    run = subprocess.run([sys.executable, "-I", "-m", "compileall", *options, str(target / "lib")], capture_output=True, check=False)
+    if run.returncode != 0:
         raise InternalError("some modules of the agent bundle do not compile")
 
 
