@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
@@ -93,7 +94,7 @@ class Unary(Generic[Q, A]):
         return codec.decode(data, self._kind)
 
 
-class _Stream:
+class _Stream(ABC):
     """What both kinds of streams share: media type, deadline, and outcomes that travel in the last envelope."""
 
     async def __call__(self, request: Request, response: Response) -> None:
@@ -127,8 +128,9 @@ class _Stream:
         except TimeoutError as error:
             raise ConnectionAbortedError("the client reads nothing") from error
 
+    @abstractmethod
     async def _exchange(self, call: Call, codec: Codec, incoming: AsyncIterator[bytes], stream: MessageStream) -> None:
-        raise NotImplementedError
+        """Read what comes and answer it."""
 
 
 class ServerStream(_Stream, Generic[Q]):
