@@ -58,7 +58,7 @@ def _value(pair: KeyValue) -> Any:
     return None if kind is None else getattr(pair.value, kind)
 
 
-class _Traces(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore[misc]
+class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 
@@ -82,7 +82,7 @@ class _Traces(trace_service_pb2_grpc.TraceServiceServicer):  # type: ignore[misc
         return trace_service_pb2.ExportTraceServiceResponse()
 
 
-class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):  # type: ignore[misc]
+class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 
@@ -97,7 +97,7 @@ class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):  # type: ignore
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
 
-class _Logs(logs_service_pb2_grpc.LogsServiceServicer):  # type: ignore[misc]
+class _Logs(logs_service_pb2_grpc.LogsServiceServicer):
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
 
@@ -105,8 +105,9 @@ class _Logs(logs_service_pb2_grpc.LogsServiceServicer):  # type: ignore[misc]
         for group in request.resource_logs:
             service = _plain(group.resource.attributes)["service.name"]
             for scope in group.scope_logs:
+                records = scope.log_records
                 self._collector.lines += [
-                    Line(service, record.body.string_value, record.trace_id.hex(), _plain(record.attributes)) for record in scope.log_records
+                    Line(service, record.body.string_value, record.trace_id.hex(), _plain(record.attributes)) for record in records
                 ]
         return logs_service_pb2.ExportLogsServiceResponse()
 
@@ -116,9 +117,9 @@ def collecting() -> Iterator[Collector]:
     """Serve until the block ends."""
     server = grpc.server(ThreadPoolExecutor(4))
     collector = Collector(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(collector), server)
-    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(collector), server)
-    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(_Logs(collector), server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(collector), server)  # type: ignore[no-untyped-call]
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(collector), server)  # type: ignore[no-untyped-call]
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(_Logs(collector), server)  # type: ignore[no-untyped-call]
     server.start()
     try:
         yield collector

@@ -32,7 +32,9 @@ def test_nothing_of_opentelemetry_is_loaded_without_a_collector() -> None:
     subprocess.run([sys.executable, "-c", _PROGRAM], check=True, timeout=60)
 
 
-@pytest.mark.parametrize(("variable", "value"), [("OTEL_COLLECTOR_GRPC_ENDPOINT", "h:4317"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h:1")])
+@pytest.mark.parametrize(
+    ("variable", "value"), [("OTEL_COLLECTOR_GRPC_ENDPOINT", "h:4317"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h:1")]
+)
 def test_the_collector_is_named_by_variables_that_others_know(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, value)
     settings = TelemetrySettings()
