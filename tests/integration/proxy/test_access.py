@@ -16,7 +16,7 @@ from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from sandbank.state.catalog import CatalogEntry, MemoryCatalog
 from tests.integration.proxy.hops import both_ways
-from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_head, route_to
+from tests.integration.proxy.wire import SANDBOX, Endless, client, get, origin, read_head, route_to
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -114,11 +114,7 @@ async def test_two_hops(routes: RouteTable, node: ProxyServer) -> None:
 
 
 async def test_a_cut_travels_through_both_hops(routes: RouteTable, node: ProxyServer) -> None:
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        await reader.read()
-
+    endless = Endless()
     catalog = MemoryCatalog()
     await catalog.put(_entry("127.0.0.1"))
     service = build(_client_proxy_settings(node.port), routes=None, catalog=catalog)

@@ -12,7 +12,7 @@ from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from tests.integration.proxy.http2_wire import http2_client, request
-from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_head
+from tests.integration.proxy.wire import SANDBOX, Endless, client, get, origin, read_head
 
 
 @pytest.fixture
@@ -181,25 +181,17 @@ async def test_an_early_answer_stops_the_upload_and_only_it(proxy: ProxyServer) 
 
 
 async def test_a_request_that_is_given_up_is_cut_at_the_origin(proxy: ProxyServer) -> None:
-    left = asyncio.Event()
-
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        with contextlib.suppress(OSError):
-            await reader.read()
-        left.set()
-
+    endless = Endless()
     async with origin(endless) as port:
         async with http2_client(proxy.port) as sdk:
             stream = await sdk.ask(request(port))
             await sdk.until(stream, "body")
             sdk.h2.reset_stream(stream, ErrorCodes.CANCEL)
             await sdk.flush()
-            await asyncio.wait_for(left.wait(), 10)
-            left.clear()
+            await asyncio.wait_for(endless.left.wait(), 10)
+            endless.left.clear()
             await sdk.until(await sdk.ask(request(port)), "body")
-        await asyncio.wait_for(left.wait(), 10)  # the same when the connection goes
+        await asyncio.wait_for(endless.left.wait(), 10)  # the same when the connection goes
 
 
 @pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked", b"Content-Length: 100"])
@@ -221,11 +213,7 @@ async def test_an_origin_that_breaks_off_resets_the_stream(proxy: ProxyServer, f
 async def test_removal_resets_streams_after_the_sandbox_became_unroutable(proxy: ProxyServer, routes: RouteTable) -> None:
     """§6.3: the probe that follows a cut stream sees the 502."""
 
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        await reader.read()
-
+    endless = Endless()
     async with origin(endless) as port, http2_client(proxy.port) as sdk:
         stream = await sdk.ask(request(port))
         await sdk.until(stream, "body")

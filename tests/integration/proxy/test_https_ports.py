@@ -16,7 +16,7 @@ from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
 from tests.integration.proxy.certificates import Authority
 from tests.integration.proxy.hops import both_ways
-from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_answer, read_head, reset_on_close, route_to
+from tests.integration.proxy.wire import SANDBOX, Endless, Firehose, client, get, origin, read_answer, read_head, reset_on_close, route_to
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -163,44 +163,27 @@ async def test_cuts_and_ends_are_told_apart(
 
 async def test_a_slow_reader_holds_a_tls_service_back(proxy: ProxyServer, routes: RouteTable, context: ssl.SSLContext) -> None:
     """§7.3: flow control in both directions, encrypted or not."""
-    total = 64 * 1024 * 1024
-    sent = 0
-
-    async def firehose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total)
-        piece = bytes(256 * 1024)
-        while sent < total:
-            writer.write(piece)
-            await writer.drain()
-            sent += len(piece)
-
+    firehose = Firehose(64 * 1024 * 1024)
     async with origin(firehose, context) as port, client(proxy.port) as stalled:
         _serve(routes, port)
         stalled.reader._limit = 65536  # type: ignore[attr-defined]  # asyncio stops reading at twice this
         await stalled.send(get(8443))
         before = -1
-        while sent != before:
-            before = sent
+        while firehose.sent != before:
+            before = firehose.sent
             await asyncio.sleep(0.3)
-        assert sent < total // 2
+        assert firehose.sent < firehose.total // 2
         await read_head(stalled.reader)
-        remaining = total
+        remaining = firehose.total
         while remaining:
             remaining -= len(await stalled.reader.read(1024 * 1024))
-    assert sent == total
+    assert firehose.sent == firehose.total
 
 
 async def test_removal_cuts_encrypted_streams_too(proxy: ProxyServer, routes: RouteTable, context: ssl.SSLContext) -> None:
     """§6.3."""
 
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        with contextlib.suppress(OSError):
-            await reader.read()
-
+    endless = Endless()
     async with origin(endless, context) as port, client(proxy.port) as watcher:
         _serve(routes, port)
         await watcher.send(get(8443))

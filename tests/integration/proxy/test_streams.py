@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 import pytest
@@ -12,7 +11,7 @@ import websockets
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
 from tests.integration.proxy.hops import both_ways
-from tests.integration.proxy.wire import SANDBOX, client, get, origin, read_answer, read_head, reset_on_close
+from tests.integration.proxy.wire import SANDBOX, Endless, Firehose, client, get, origin, read_answer, read_head, reset_on_close
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -200,15 +199,7 @@ async def test_an_origin_without_a_usable_answer_is_a_closed_port(proxy: ProxySe
 
 
 async def test_removal_cuts_streams_after_the_sandbox_became_unroutable(proxy: ProxyServer, routes: RouteTable) -> None:
-    cut = asyncio.Event()
-
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        with contextlib.suppress(OSError):
-            await reader.read()
-        cut.set()
-
+    endless = Endless()
     async with origin(endless) as port, client(proxy.port) as watcher, client(proxy.port) as prober:
         await watcher.send(get(port))
         await read_head(watcher.reader)
@@ -221,7 +212,7 @@ async def test_removal_cuts_streams_after_the_sandbox_became_unroutable(proxy: P
             502,
             b'{"sandboxId":"%s","message":"The sandbox was not found","code":502}' % SANDBOX.encode(),
         )
-        await cut.wait()
+        await endless.left.wait()
 
 
 async def test_removal_while_a_port_is_being_tried(proxy: ProxyServer, routes: RouteTable) -> None:
@@ -247,20 +238,12 @@ async def test_removal_before_the_head_of_an_answer(proxy: ProxyServer, routes: 
 
 
 async def test_a_client_that_leaves_is_noticed_by_the_origin(proxy: ProxyServer) -> None:
-    left = asyncio.Event()
-
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        with contextlib.suppress(OSError):
-            await reader.read()
-        left.set()
-
+    endless = Endless()
     async with origin(endless) as port:
         async with client(proxy.port) as browser:
             await browser.send(get(port))
             await read_head(browser.reader)
-        await asyncio.wait_for(left.wait(), 10)
+        await asyncio.wait_for(endless.left.wait(), 10)
     while proxy.connection_count:
         await asyncio.sleep(0.01)
 
@@ -284,35 +267,23 @@ async def test_a_port_that_opens_late_is_reached(proxy: ProxyServer) -> None:
 
 
 async def test_a_stalled_reader_holds_the_origin_back(proxy: ProxyServer) -> None:
-    total = 200 * 1024 * 1024
-    sent = 0
-
-    async def firehose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal sent
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total)
-        piece = bytes(1024 * 1024)
-        while sent < total:
-            writer.write(piece)
-            await writer.drain()
-            sent += len(piece)
-
+    firehose = Firehose(200 * 1024 * 1024)
     async with origin(firehose) as port, client(proxy.port) as stalled:
         stalled.reader._limit = 65536  # type: ignore[attr-defined]  # asyncio stops reading at twice this
         await stalled.send(get(port))
         before = -1
-        while sent != before:
-            before = sent
+        while firehose.sent != before:
+            before = firehose.sent
             await asyncio.sleep(0.3)
-        assert sent < 32 * 1024 * 1024  # what sockets hold; the proxy itself holds less than a megabyte
+        assert firehose.sent < 32 * 1024 * 1024  # what sockets hold; the proxy itself holds less than a megabyte
         held = [c.transport.get_write_buffer_size() for c in proxy._connections]
         assert len(held) == 1
         assert held[0] <= 1024 * 1024
         await read_head(stalled.reader)
-        remaining = total
+        remaining = firehose.total
         while remaining:
             remaining -= len(await stalled.reader.read(1024 * 1024))
-    assert sent == total
+    assert firehose.sent == firehose.total
 
 
 async def test_a_slow_origin_holds_the_client_back(proxy: ProxyServer) -> None:

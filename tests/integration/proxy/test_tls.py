@@ -18,7 +18,7 @@ from sandbank.proxy.local import LocalResolver
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
 from tests.integration.proxy.certificates import Authority
-from tests.integration.proxy.wire import SANDBOX, Client, client, get, origin, read_answer, read_head
+from tests.integration.proxy.wire import SANDBOX, Client, Endless, client, get, origin, read_answer, read_head
 
 NAME = f"80-{SANDBOX}.sbx.localhost"  # OpenSSL takes no wildcard directly below a top-level name
 
@@ -118,21 +118,12 @@ async def test_a_cut_stream_over_tls_is_a_reset_without_goodbye(proxy: ProxyServ
 
 
 async def test_a_client_that_leaves_over_tls_is_noticed_by_the_origin(proxy: ProxyServer, authority: Authority) -> None:
-    left = asyncio.Event()
-
-    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await read_head(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
-        try:
-            await reader.read()
-        finally:
-            left.set()
-
+    endless = Endless()
     async with origin(endless) as port:
         async with tls_client(proxy.port, authority) as secure:
             await secure.send(get(port))
             await read_head(secure.reader)
-        await asyncio.wait_for(left.wait(), 10)
+        await asyncio.wait_for(endless.left.wait(), 10)
     while proxy.connection_count:
         await asyncio.sleep(0.01)
 

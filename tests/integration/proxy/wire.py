@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -142,3 +143,34 @@ async def client(port: int) -> AsyncIterator[Client]:
 def get(port: int, path: str = "/", *, sandbox_id: str = SANDBOX, extra: str = "", method: str = "GET") -> bytes:
     """A request without a body to a sandbox's port."""
     return f"{method} {path} HTTP/1.1\r\nHost: {port}-{sandbox_id}.localhost\r\n{extra}\r\n".encode()
+
+
+class Endless:
+    """Answers `hello` and never ends; `left` is set when the connection is gone."""
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        with contextlib.suppress(OSError):
+            await reader.read()
+        self.left.set()
+
+
+class Firehose:
+    """Answers with `total` zero bytes as fast as they are taken; `sent` says how far it came."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.sent = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self.total)
+        piece = bytes(256 * 1024)
+        while self.sent < self.total:
+            writer.write(piece)
+            await writer.drain()
+            self.sent += len(piece)
