@@ -15,7 +15,8 @@ import uvloop
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.envd import rehearsal, warming
 from sandbank.envd.application import Application
-from sandbank.envd.journal import report
+from sandbank.envd.journal import JOURNAL, report
+from sandbank.envd.shipping import Shipping
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.connection import Connection
 from sandbank.envd.transport.connections import Connections
@@ -103,6 +104,7 @@ async def _serve(listener: socket.socket, config: AgentConfig) -> None:
     state.publish_identity()
     application = Application(state)
     requests = TaskGroup("envd", report)
+    JOURNAL.open(Shipping(JOURNAL, requests).wake)
     connections = Connections()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from sandbank.domain.errors import UnauthenticatedError
 from sandbank.envd import authentication
 from sandbank.envd.accounts import find_account
@@ -14,6 +16,7 @@ from sandbank.envd.filesystem.service import FilesystemService
 from sandbank.envd.filesystem.watchers import WatcherTable
 from sandbank.envd.freeze import Freeze
 from sandbank.envd.initialisation import Initialisation
+from sandbank.envd.journal import JOURNAL
 from sandbank.envd.meminfo import MemoryFile
 from sandbank.envd.metrics import Metrics
 from sandbank.envd.process.service import ProcessService
@@ -25,7 +28,21 @@ from sandbank.envd.transport.response import Response
 from sandbank.envd.transport.router import Router
 
 _START = "/process.Process/Start"
+_NAMED = ("/process.", "/filesystem.", "/files", "/init")
 _LEGACY_AGENT = "connect-python"
+_UNTOLD = frozenset({"/health", _START})  # asked all the time; told as the process that it starts
+
+
+def _log(request: Request, status: int, operation: str, seconds: float) -> None:
+    """One line per request: the path without its query, which may hold a signature, and nothing of headers and bodies."""
+    level = "debug" if status < 400 else "warn" if status < 500 else "error"
+    what = f"{request.method} {request.path}"
+    fields = {"method": what, "status": status, "duration_ms": round(seconds * 1000, 3)}
+    JOURNAL.write(level, _logger(request.path), f"{what} {status}", event_type="request", operation_id=operation, **fields)
+
+
+def _logger(path: str) -> str:
+    return path[1:].partition(".")[0].partition("/")[0] if path.startswith(_NAMED) else "envd"
 
 
 class Application:
@@ -51,7 +68,17 @@ class Application:
         self._router.add("GET", "/envs", self._envs)
 
     async def handle(self, request: Request, response: Response) -> None:
-        """CORS, access token, named user, endpoint."""
+        """CORS, access token, named user, endpoint; what came of it goes into the journal."""
+        if request.path in _UNTOLD:
+            await self._answer(request, response)
+            return
+        operation, started = JOURNAL.new_operation(), time.monotonic()
+        try:
+            await self._answer(request, response)
+        finally:
+            _log(request, response.status, operation, time.monotonic() - started)
+
+    async def _answer(self, request: Request, response: Response) -> None:
         if cors.is_preflight(request):
             await cors.answer_preflight(request, response)
             return

@@ -14,7 +14,7 @@ import struct
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.envd.application import Application
-from sandbank.envd.journal import report
+from sandbank.envd.journal import JOURNAL, report
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.connection import Connection
 from sandbank.envd.transport.connections import Connections
@@ -83,7 +83,10 @@ def rehearse() -> None:
     The caller must have no children: exits are collected without asking whose they are.
     """
     loop = asyncio.SelectorEventLoop()
+    JOURNAL.open(lambda: None)
     try:
         loop.run_until_complete(_perform())
+        JOURNAL.peek(1)
     finally:
+        JOURNAL.close()
         loop.close()

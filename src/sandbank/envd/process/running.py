@@ -30,6 +30,9 @@ class RunningProcess:
         self.config = config
         self.tag = tag
         self.end: ProcessEvent.EndEvent | None = None
+        self.bytes = {**dict.fromkeys(child.outputs, 0), "stdin": 0}
+        """How much went through each stream so far; what is typed on a terminal counts as stdin."""
+
         self._terminal = child.terminal
         self._stdin = child.stdin
         self._outputs = dict(child.outputs)
@@ -91,6 +94,7 @@ class RunningProcess:
         except OSError:  # EIO: the last process left the terminal
             return 0
         if data:
+            self.bytes[stream] += len(data)
             for subscription in self._subscriptions:
                 subscription.put(Output(stream, data))
         return len(data)
@@ -179,7 +183,9 @@ class RunningProcess:
                 if not view:
                     return
                 try:
-                    view = view[os.write(descriptor, view) :]
+                    count = os.write(descriptor, view)
+                    self.bytes["stdin"] += count
+                    view = view[count:]
                 except BlockingIOError:
                     await self._input_possible(descriptor)
                 except OSError as error:

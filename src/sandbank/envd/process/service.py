@@ -25,11 +25,12 @@ from sandbank.contracts.process import (
     UpdateRequest,
     UpdateResponse,
 )
-from sandbank.domain.errors import InvalidError
+from sandbank.domain.errors import InvalidError, SandbankError
 from sandbank.envd.accounts import group_ids
 from sandbank.envd.connect.calls import Call, MessageStream
 from sandbank.envd.connect.procedures import ClientStream, ServerStream, Unary
 from sandbank.envd.process.encoding import encode_event, encode_keepalive, encode_start
+from sandbank.envd.process.journal import log_failure, log_run
 from sandbank.envd.process.running import RunningProcess
 from sandbank.envd.process.spawn import Command
 from sandbank.envd.process.subscription import Subscription
@@ -75,7 +76,13 @@ class ProcessService:
 
     async def start(self, call: Call, request: StartRequest, stream: MessageStream) -> None:
         """Run a command and stream its events. The command outlives the stream, but not the caller's deadline."""
-        process = self._table.start(self._command(call, request), request.process, request.tag if request.HasField("tag") else None)
+        try:
+            command = self._command(call, request)
+            process = self._table.start(command, request.process, request.tag if request.HasField("tag") else None)
+        except SandbankError as error:
+            log_failure(request.process, error)
+            raise
+        log_run(process, command)
         subscription = process.subscribe()
         if call.deadline is not None:
             process.kill_at(call.deadline, subscription)

@@ -47,6 +47,7 @@ class Response:
         self._remaining: int | None = None
         self.keep_alive = request.keep_alive
         self.headers: dict[str, str] = {}
+        self.status = 0
         self.started = False
         self.finished = False
 
@@ -71,6 +72,7 @@ class Response:
             merged["Connection"] = "keep-alive"
         lines = [b"HTTP/1.1 %d %s" % (status, _REASONS.get(status, b"Unknown")), b"Date: " + http_date(time.time()).encode()]
         lines.extend(f"{name}: {value}".encode("utf-8", "surrogateescape").translate(None, b"\r\n") for name, value in merged.items())
+        self.status = status
         self.started = True
         self._wire.write(b"\r\n".join(lines) + b"\r\n\r\n")
 

@@ -13,7 +13,7 @@ _WAITING = (0, errno.EINPROGRESS)
 _homes = threading.local()
 
 
-def _home() -> int:
+def own_namespace() -> int:
     """This thread's own network namespace, opened once per thread: opening it each time would double the cost of a dial."""
     descriptor: int | None = getattr(_homes, "descriptor", None)
     if descriptor is None:
@@ -28,7 +28,7 @@ def dial(netns_fd: int, address: str, port: int) -> socket.socket:
     kernel refuses at once. The socket keeps the namespace alive until it is closed. A thread that cannot return to its own namespace aborts
     the process: everything it did next would happen in a tenant's network.
     """
-    home = _home()
+    home = own_namespace()
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     setns(netns_fd, CLONE_NEWNET)
     try:
