@@ -56,6 +56,17 @@ class ApiSettings(BaseSettings):
     nodes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1:5008",), description="Nodes' gRPC addresses, `host:port`, separated by commas."
     )
+    loki_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("LOKI_URL", "loki_url"),
+        description="Loki that keeps sandboxes' logs, `http(s)://…`; without it ClickHouse does, if there is one.",
+    )
+    loki_user: str | None = Field(
+        default=None, validation_alias=AliasChoices("LOKI_USER", "loki_user"), description="User for Loki's basic authentication."
+    )
+    loki_password: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("LOKI_PASSWORD", "loki_password"), description="Password of that user."
+    )
     domain: str | None = Field(
         default=None,
         description="Domain, with port if need be, that clients build sandbox addresses from; without it they use their own setting.",
@@ -66,7 +77,7 @@ class ApiSettings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("postgres_connection_string", "admin_token", "domain", "internal_grpc_port", mode="before")
+    @field_validator("postgres_connection_string", "admin_token", "domain", "internal_grpc_port", "loki_url", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

@@ -9,6 +9,7 @@ import structlog
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.adapters.account_repo import AccountRepo
 from sandbank.api.adapters.catalog_routes import CatalogRoutes
+from sandbank.api.adapters.log_stores import choose_log_store
 from sandbank.api.adapters.node_pool import NodePool
 from sandbank.api.adapters.template_repo import TemplateRepo
 from sandbank.api.adapters.usage_repo import UsageRepo
@@ -23,6 +24,7 @@ from sandbank.api.core.idempotency import IdempotentCreates
 from sandbank.api.core.kill import SandboxKiller
 from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
+from sandbank.api.core.logs import LogReader
 from sandbank.api.core.operations import Operations
 from sandbank.api.core.reconcile import NodeReconciler
 from sandbank.api.core.wake import SandboxWaker
@@ -94,6 +96,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     routes = CatalogRoutes(catalog, nodes.host_of)
     killer = SandboxKiller(store, nodes, routes, _now, tasks)
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
+    log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, None)
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials),
         creator=SandboxCreator(
@@ -112,6 +115,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
         lister=SandboxLister(store, templates),
         sandboxes=store,
         teams=TeamLister(accounts),
+        logs=LogReader(log_store.store, _now),
         readiness=nodes,
     )
     flusher = UsageFlusher(usage, _on_error)
@@ -134,6 +138,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
         await tasks.close()
         await flusher.flush()
         await nodes.close()
+        await log_store.close()
         await database.close()
 
     return ApiService(

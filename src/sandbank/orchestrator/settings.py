@@ -6,7 +6,7 @@ import os
 import socket
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from sandbank.runtime.driver import NodeLayout
@@ -18,7 +18,7 @@ _IDLE_SANDBOX_BYTES = 4 * 1024 * 1024
 class OrchestratorSettings(BaseSettings):
     """One node. Every default suits a machine of its own."""
 
-    model_config = SettingsConfigDict(env_prefix="SANDBANK_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SANDBANK_", extra="ignore", populate_by_name=True)
 
     data_dir: Path = Field(default=Path("/var/lib/sandbank"), description="Artefacts, sandboxes' files and records. Outlives restarts.")
     run_dir: Path = Field(default=Path("/run/sandbank"), description="Sockets and what must not outlive a reboot.")
@@ -60,10 +60,26 @@ class OrchestratorSettings(BaseSettings):
         ge=1,
         description="Sandboxes started at the same time, the others wait; by default 4 per CPU, since a start mostly waits.",
     )
+    loki_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("LOKI_URL", "loki_url"),
+        description="Loki that keeps sandboxes' logs, `http(s)://…`; without it ClickHouse does, if there is one.",
+    )
+    loki_user: str | None = Field(
+        default=None, validation_alias=AliasChoices("LOKI_USER", "loki_user"), description="User for Loki's basic authentication."
+    )
+    loki_password: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("LOKI_PASSWORD", "loki_password"), description="Password of that user."
+    )
     stop_grace_seconds: float = Field(default=10.0, ge=0, description="Seconds that calls in flight get to finish at a stop.")
     removal_grace_seconds: float = Field(
         default=40.0, ge=0, description="Seconds that removals of ended sandboxes get at a stop; the next start removes what they leave."
     )
+
+    @field_validator("loki_url", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
 
     @property
     def layout(self) -> NodeLayout:

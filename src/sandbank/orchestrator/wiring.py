@@ -14,7 +14,9 @@ import structlog
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.artifacts.builds import BuildStore
 from sandbank.domain.errors import InvalidError
+from sandbank.orchestrator.adapters.log_sinks import choose_outlet
 from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
+from sandbank.orchestrator.adapters.node_logs import LoggedRoutes, NodeLogs
 from sandbank.orchestrator.adapters.observed import observe
 from sandbank.orchestrator.adapters.proxy_routes import ProxyRoutes
 from sandbank.orchestrator.adapters.record_directory import RecordDirectory
@@ -64,7 +66,7 @@ class Parts:
     settings: OrchestratorSettings
     driver: Driver
     routes: RouteTable
-    proxy_routes: ProxyRoutes
+    proxy_routes: LoggedRoutes
     records: RecordDirectory
     status: StatusBoard
     inventory: Inventory
@@ -73,6 +75,7 @@ class Parts:
     sampler: LoadSampler
     rpc: RpcServer
     proxy: ProxyServer
+    logs: NodeLogs
 
 
 class OrchestratorService:
@@ -117,6 +120,7 @@ class OrchestratorService:
         parts, settings = self._parts, self._parts.settings
         require_free(settings.orchestrator_bind, settings.orchestrator_port, "the orchestrator")
         require_free(settings.orchestrator_bind, settings.orchestrator_proxy_port, "the sandbox proxy")
+        parts.logs.start()
         await adopt(parts.driver, parts.inventory, parts.records, parts.proxy_routes, parts.removal)
         await parts.proxy.start()
         self._port = await parts.rpc.start(self.address)
@@ -147,7 +151,8 @@ class OrchestratorService:
 
     async def _let_go(self) -> None:
         parts = self._parts
-        for step in (parts.rpc.stop(0), parts.proxy.stop(), self._roots.close(), parts.removals.close(), parts.driver.close()):
+        tasks = (self._roots.close(), parts.removals.close())
+        for step in (parts.rpc.stop(0), parts.proxy.stop(), *tasks, parts.logs.stop(), parts.driver.close()):
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await step
@@ -162,7 +167,8 @@ def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | N
         raise InvalidError(f"there is no driver {settings.driver!r}; known: {', '.join(sorted(drivers or DRIVERS))}")
     driver = make_driver(settings.layout)
     routes = RouteTable(max_connections=settings.sandbox_max_connections)
-    proxy_routes = ProxyRoutes(routes, driver)
+    logs = _build_logs(settings, driver)
+    proxy_routes = LoggedRoutes(ProxyRoutes(routes, driver), logs)
     records = RecordDirectory(settings.data_dir / "records")
     status = StatusBoard(_now)
     _, memory_total_bytes = memory_bytes()
@@ -189,8 +195,13 @@ def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | N
     proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port, limits=limits)
     observe(Meter(ORCHESTRATOR), inventory, lambda: proxy.connection_count)
     return OrchestratorService(
-        Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy)
+        Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy, logs)
     )
+
+
+def _build_logs(settings: OrchestratorSettings, driver: Driver) -> NodeLogs:
+    password = settings.loki_password.get_secret_value() if settings.loki_password is not None else None
+    return NodeLogs(driver.listen, choose_outlet(settings.loki_url, settings.loki_user, password, None))
 
 
 def _identity(settings: OrchestratorSettings) -> NodeIdentity:

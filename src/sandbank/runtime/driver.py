@@ -121,6 +121,13 @@ class Driver(Protocol):
         """
         ...
 
+    def listen(self, sandbox_id: str, port: int) -> socket.socket:
+        """A non-blocking TCP socket that listens on `port` of the sandbox's loopback, for what is inside to reach the node by.
+
+        `NotFoundError` when there is no such sandbox, `OSError` when the port is taken. The caller closes it when the sandbox ends.
+        """
+        ...
+
     async def stats(self, sandbox_id: str) -> SandboxStats:
         """`NotFoundError` when there is no such sandbox."""
         ...

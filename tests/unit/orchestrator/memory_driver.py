@@ -74,6 +74,13 @@ class MemoryDriver:
         connection.connect_ex(self._agent.getsockname() if port == 49983 else ("127.0.0.1", 1))
         return connection
 
+    def listen(self, sandbox_id: str, port: int) -> socket.socket:
+        if sandbox_id not in self.kernel.sandboxes:
+            raise NotFoundError(f"sandbox {sandbox_id} not found")
+        listener = socket.create_server(("127.0.0.1", 0))
+        listener.setblocking(False)
+        return listener
+
     async def stats(self, sandbox_id: str) -> SandboxStats:
         spec = self.kernel.sandboxes.get(sandbox_id)
         if spec is None:

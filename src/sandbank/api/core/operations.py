@@ -11,6 +11,7 @@ from sandbank.api.core.idempotency import IdempotentCreates
 from sandbank.api.core.kill import SandboxKiller
 from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
+from sandbank.api.core.logs import LogReader
 from sandbank.api.core.ports import Readiness, Sandboxes
 
 
@@ -26,4 +27,5 @@ class Operations:
     lister: SandboxLister
     sandboxes: Sandboxes
     teams: TeamLister
+    logs: LogReader
     readiness: Readiness

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from sandbank.artifacts.builds import Build
+from sandbank.domain.log_record import LogRecord
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 
 Clock = Callable[[], datetime]
@@ -41,4 +42,12 @@ class Routes(Protocol):
 
     def close(self, sandbox_id: str) -> None:
         """Unreachable when it returns, existing connections cut. Idempotent."""
+        ...
+
+
+class LogSink(Protocol):
+    """Where log lines of sandboxes and builds go."""
+
+    def write(self, record: LogRecord) -> None:
+        """Never blocks and never raises; what does not fit is dropped and counted."""
         ...

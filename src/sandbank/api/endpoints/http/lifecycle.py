@@ -56,9 +56,8 @@ _REFUSALS = {
     "snapshots": "This release of Sandbank cannot snapshot sandboxes yet.",
     "fork": "This release of Sandbank cannot fork sandboxes yet.",
     "metrics": "This release of Sandbank keeps no metrics of sandboxes yet.",
-    "logs": "This release of Sandbank keeps no logs of sandboxes yet.",
 }
-_READS = ("metrics", "logs")
+_READS = ("metrics",)
 
 
 async def _refuse(request: Request, team: CallingTeam, sandbox_id: str) -> Response:

@@ -31,6 +31,7 @@ from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux import seccomp
 from sandbank.runtime.network.dial import dial
+from sandbank.runtime.network.listen import listen
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
@@ -239,6 +240,10 @@ class NamespaceDriver:
                 return connection
             connection.close()
         return dial(slot.netns_fd, slot.ip, port)
+
+    def listen(self, sandbox_id: str, port: int) -> socket.socket:
+        """Inside the sandbox's network, in this process."""
+        return listen(self._find(sandbox_id).slot.netns_fd, port)
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
         """From its cgroup and its quota; without one, from its files."""
