@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sandbank.cli.migrate import app as migrate
 from sandbank.domain.errors import SandbankError
 from sandbank.version import VERSION
 
@@ -19,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(migrate)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where all is kept [default: /var/lib/sandbank, or SANDBANK_DATA_DIR].")]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Sockets and state [default: /run/sandbank, or SANDBANK_RUN_DIR].")]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from sandbank.domain.errors import InternalError, UnavailableError
+from sandbank.db.failures import UNUSABLE
+from sandbank.domain.errors import ConflictError, InternalError, InvalidError, UnavailableError
 
 
 @contextmanager
@@ -15,7 +16,11 @@ def translated() -> Iterator[None]:
     """Raise domain errors in place of the driver's and SQLAlchemy's."""
     try:
         yield
-    except (OSError, DBAPIError) as error:
+    except IntegrityError as error:
+        raise ConflictError("it exists already, or something that it belongs to does not exist any more") from error
+    except DataError as error:
+        raise InvalidError("a value cannot be stored") from error
+    except UNUSABLE as error:
         raise UnavailableError("the database does not answer") from error
     except SQLAlchemyError as error:
         raise InternalError("the database failed") from error
