@@ -143,16 +143,20 @@ async def test_an_api_that_never_answers_is_not_waited_for_for_ever(node: ProxyS
 async def test_many_requests_for_one_sandbox_are_one_call(node: ProxyServer, api: Api, catalog: MemoryCatalog) -> None:
     """Concurrent requests share it; uploads wait meanwhile and lose nothing."""
     api.gate.clear()
+    at_the_gate = asyncio.Barrier(51)
     async with origin(_ok) as port, _client_proxy(node, catalog, api_grpc_address=api.address) as proxy:
 
         async def visit() -> bytes:
             async with client(proxy) as browser:
                 await browser.send(get(port, method="PUT", extra="Content-Length: 5\r\n") + b"hel")
-                await asyncio.sleep(0.05)
+                await at_the_gate.wait()
                 return (await browser.ask(b"lo")).body
 
         visits = [asyncio.ensure_future(visit()) for _ in range(50)]
-        await asyncio.sleep(0.3)
+        await at_the_gate.wait()
+        for _ in range(2):  # whoever came before has been read once these are answered
+            async with client(proxy) as last:
+                assert (await last.ask(b"GET / HTTP/1.1\r\nHost: nobody\r\n\r\n")).status == 400
         api.gate.set()
         assert await asyncio.gather(*visits) == [b"ok"] * 50
     assert len(api.asked) == 1

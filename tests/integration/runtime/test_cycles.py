@@ -38,6 +38,7 @@ async def _cycle(driver: NamespaceDriver) -> None:
 async def _settled(driver: NamespaceDriver) -> dict[str, int]:
     zygote = driver._zygote.pid
     found: dict[str, int] = {}
+    same = 0
     await asyncio.sleep(NetworkSettings().hold_seconds)  # released slots rest that long before they are free again
     for _ in range(100):
         with open(f"/proc/{zygote}/task/{zygote}/children", encoding="ascii") as file:
@@ -48,7 +49,9 @@ async def _settled(driver: NamespaceDriver) -> dict[str, int]:
             "zygote children": children,
             "free slots": driver._pool.free_count,
         }
-        if now == found and children == FORKS_AHEAD:
+        # A look at a busy moment may see a pipe to a child or a file being read.
+        same = same + 1 if now == found else 0
+        if same == 5 and children == FORKS_AHEAD:
             break
         found = now
         await asyncio.sleep(0.1)
