@@ -51,6 +51,9 @@ class Team(Base):
     cluster_id: Mapped[uuid.UUID | None]
     slug: Mapped[str] = mapped_column(unique=True)
     sandbox_scheduling_labels: Mapped[list[str]] = mapped_column(TextList, default=list)
+    sso_organization_id: Mapped[uuid.UUID | None]
+    sso_auto_join: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    profile_picture_url: Mapped[str | None]
 
 
 class User(Base):
@@ -59,6 +62,19 @@ class User(Base):
     __tablename__ = "users"
 
     id: Mapped[UuidKey]
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[CreatedAt]
+
+
+class UserIdentity(Base):
+    """Who a user is for an identity provider; at most one identity per provider."""
+
+    __tablename__ = "user_identities"
+    __table_args__ = (UniqueConstraint("user_id", "oidc_iss"),)
+
+    oidc_iss: Mapped[str] = mapped_column(primary_key=True)
+    oidc_sub: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     created_at: Mapped[CreatedAt]
     updated_at: Mapped[CreatedAt]
 
@@ -154,3 +170,12 @@ class ProjectLimits(Base):
     default_free_disk_size_mb: Mapped[int]
     max_disk_size_mb: Mapped[int]
     updated_at: Mapped[CreatedAt]
+
+
+class AccountVersion(Base):
+    """One row, which triggers count up with every change that makes a cached account wrong. Ours, not E2B's."""
+
+    __tablename__ = "account_version"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int]

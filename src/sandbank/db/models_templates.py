@@ -6,19 +6,11 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Computed, ForeignKey, Index, Integer, Text, false, text
+from sqlalchemy import Boolean, FetchedValue, ForeignKey, Index, Integer, Text, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from sandbank.db.base import Base, CreatedAt, UuidKey
 from sandbank.db.columns import Json, TextList
-
-# A trigger computes this in E2B's schema; both of our dialects have generated columns, which nothing can bypass.
-_STATUS_GROUP = (
-    "CASE WHEN status IN ('waiting', 'pending') THEN 'pending'"
-    " WHEN status IN ('building', 'in_progress', 'snapshotting') THEN 'in_progress'"
-    " WHEN status IN ('uploaded', 'success', 'ready') THEN 'ready'"
-    " ELSE 'failed' END"
-)
 
 
 class Env(Base):
@@ -75,7 +67,8 @@ class EnvBuild(Base):
     updated_at: Mapped[CreatedAt]
     finished_at: Mapped[datetime | None]
     status: Mapped[str] = mapped_column(default="waiting", server_default="waiting")
-    status_group: Mapped[str] = mapped_column(Text, Computed(_STATUS_GROUP, persisted=True), nullable=False)
+    # The database's: a trigger's in PostgreSQL, as in E2B's schema, and a generated column in SQLite.
+    status_group: Mapped[str] = mapped_column(Text, FetchedValue(), nullable=False)
     dockerfile: Mapped[str | None]
     start_cmd: Mapped[str | None]
     ready_cmd: Mapped[str | None]
@@ -157,3 +150,12 @@ class SnapshotTemplate(Base):
     created_at: Mapped[CreatedAt]
     origin_node_id: Mapped[str | None]
     build_id: Mapped[uuid.UUID | None]
+
+
+class EnvDefault(Base):
+    """A template that the installation itself offers."""
+
+    __tablename__ = "env_defaults"
+
+    env_id: Mapped[str] = mapped_column(ForeignKey("envs.id", ondelete="CASCADE"), primary_key=True)
+    description: Mapped[str | None]

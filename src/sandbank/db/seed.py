@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from sandbank.db.base import Base, utc_now
-from sandbank.db.models_accounts import AccessToken, Team, TeamApiKey, Tier, User, UserTeam
+from sandbank.db.models_accounts import AccessToken, Team, TeamApiKey, Tier, User, UserIdentity, UserTeam
 from sandbank.db.models_templates import Env, EnvAlias, EnvBuild, EnvBuildAssignment
 from sandbank.domain import development
 from sandbank.domain.credentials import (
@@ -137,6 +137,9 @@ async def seed_local_development(sessions: async_sessionmaker[AsyncSession]) -> 
         if (await session.scalars(select(TeamApiKey.id).where(TeamApiKey.api_key_hash == key.api_key_hash))).first() is None:
             session.add(key)
         await _add_missing(session, AccessToken, token_id, token)
+        if (await session.scalars(select(UserIdentity).where(UserIdentity.user_id == _USER_ID))).first() is None:
+            identity = UserIdentity(oidc_iss=development.OIDC_ISSUER, oidc_sub=development.OIDC_SUBJECT, user_id=_USER_ID)
+            await _add_missing(session, UserIdentity, (development.OIDC_ISSUER, development.OIDC_SUBJECT), identity)
 
 
 async def seed_generated(sessions: async_sessionmaker[AsyncSession]) -> GeneratedCredentials:
@@ -150,6 +153,8 @@ async def seed_generated(sessions: async_sessionmaker[AsyncSession]) -> Generate
         await _ensure_owner(session)
         await session.execute(delete(TeamApiKey).where(TeamApiKey.team_id == _TEAM_ID, TeamApiKey.name.in_(stale)))
         await session.execute(delete(AccessToken).where(AccessToken.user_id == _USER_ID, AccessToken.name.in_(stale)))
+        known = (UserIdentity.oidc_iss == development.OIDC_ISSUER, UserIdentity.oidc_sub == development.OIDC_SUBJECT)
+        await session.execute(delete(UserIdentity).where(*known))
         # Whatever they are called by now.
         await session.execute(delete(TeamApiKey).where(TeamApiKey.api_key_hash.in_(development.CREDENTIAL_HASHES)))
         await session.execute(delete(AccessToken).where(AccessToken.access_token_hash.in_(development.CREDENTIAL_HASHES)))

@@ -19,6 +19,8 @@ API_KEY: Final = "e2b_53ae1fed82754c17ad8077fbc8bcdd90"
 ACCESS_TOKEN: Final = "sk_e2b_89215020937a4c989cde33d7bc647715"  # noqa: S105  # published by E2B
 ACCESS_TOKEN_ID: Final = "3d98c426-d348-446b-bdf6-5be3ca4123e2"  # noqa: S105  # a row's ID
 TOKEN_SEED: Final = "--sandbox-access-token-hash-seed--"  # noqa: S105  # published by E2B
+OIDC_ISSUER: Final = "http://localhost:4444/"
+OIDC_SUBJECT: Final = "local-dev-user"
 SYSTEM_USER_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 CREDENTIAL_HASHES: Final = frozenset({hash_credential(API_KEY, API_KEY_PREFIX), hash_credential(ACCESS_TOKEN, ACCESS_TOKEN_PREFIX)})

@@ -14,11 +14,14 @@ from sandbank.domain.errors import ConflictError, UnavailableError
 
 TABLES = {
     "access_tokens",
+    "account_version",
     "active_template_builds",
     "addons",
+    "clusters",
     "env_aliases",
     "env_build_assignments",
     "env_builds",
+    "env_defaults",
     "envs",
     "project_limits",
     "snapshot_templates",
@@ -26,8 +29,10 @@ TABLES = {
     "team_api_keys",
     "teams",
     "tiers",
+    "user_identities",
     "users",
     "users_teams",
+    "volumes",
 }
 
 
