@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbank.domain.log_record import LEVELS, LogSubject, flatten, level_of
+from sandbank.domain.log_record import LEVELS, LogSubject, flatten, level_of, strict_json
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Of lines in one answer; what is beyond is for the next question."""
@@ -53,8 +53,8 @@ class LogEntry:
     def of_line(cls, timestamp_ns: int, line: str) -> LogEntry:
         """`line` as a store kept it; one that is no JSON object becomes the message of one."""
         try:
-            values: Any = json.loads(line)
-        except (ValueError, RecursionError):
+            values: Any = strict_json(line)
+        except ValueError:
             values = None
         if not isinstance(values, dict):
             values = {"message": line}

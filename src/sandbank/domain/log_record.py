@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -68,6 +69,25 @@ def rfc3339_nano(timestamp_ns: int) -> str:
     """UTC, all nine digits."""
     seconds, fraction = divmod(timestamp_ns, 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+
+
+def strict_json(data: str | bytes) -> Any:
+    """What every JSON parser would make of `data`; `ValueError` for anything else, Python's infinities and endless depth among it."""
+    try:
+        return json.loads(data, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:32]} is too large")
+    return number
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, str]:

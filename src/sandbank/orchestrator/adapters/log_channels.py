@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 import structlog
+from google.protobuf.message import DecodeError
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.contracts.orchestrator import SandboxConfig
@@ -181,6 +182,6 @@ class _Channel:
 def subject_of(sandbox: RunningSandbox) -> LogSubject:
     """The IDs that a sandbox's lines are stamped with."""
     config = SandboxConfig()
-    with contextlib.suppress(ValueError):  # DecodeError: a record of another version
+    with contextlib.suppress(DecodeError):  # a record of another version
         config.ParseFromString(sandbox.config)
     return LogSubject(sandbox.team_id, sandbox.sandbox_id, config.template_id, config.build_id)

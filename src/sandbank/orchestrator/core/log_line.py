@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sandbank.domain.log_record import ENVD, LogRecord, LogSubject, level_of
+from sandbank.domain.log_record import ENVD, LogRecord, LogSubject, level_of, strict_json
 
 _OWN = frozenset(
     "teamid envid templateid buildid sandboxid instanceid executionid nodeid clusterid service source category internal path".split()
@@ -32,8 +32,8 @@ class LogOrigin:
 def parse_line(data: bytes, origin: LogOrigin, now_ns: int) -> LogRecord | None:
     """The record of one line; None for what is no JSON object. A time that cannot be becomes `now_ns`."""
     try:
-        values: Any = json.loads(data)
-    except (ValueError, RecursionError):
+        values: Any = strict_json(data)
+    except ValueError:
         return None
     if not isinstance(values, dict):
         return None
