@@ -10,9 +10,10 @@ import base64
 import gzip
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -43,6 +44,7 @@ class Loki:
     failures: list[int] = field(default_factory=list)
     pushes: int = 0
     queries: list[str] = field(default_factory=list)
+    connections: set[socket.socket] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -210,6 +212,14 @@ def _handler(loki: Loki) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            loki.connections.add(self.request)
+            super().setup()
+
+        def finish(self) -> None:
+            super().finish()
+            loki.connections.discard(self.request)
+
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self._is_failing():
@@ -272,7 +282,7 @@ def running_loki(port: int = 0, *, user: str | None = None, password: str = "") 
     """A Loki on loopback for as long as the block lasts."""
     loki = Loki(user=user, password=password)
     server = ThreadingHTTPServer(("127.0.0.1", port), _handler(loki))
-    server.daemon_threads = True
+    server.daemon_threads = False
     loki.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, name="loki")
     thread.start()
@@ -280,5 +290,8 @@ def running_loki(port: int = 0, *, user: str | None = None, password: str = "") 
         yield loki
     finally:
         server.shutdown()
+        for connection in list(loki.connections):  # kept alive by clients: a server that is down has none
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         server.server_close()
         thread.join()

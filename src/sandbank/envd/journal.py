@@ -47,6 +47,7 @@ class Journal:
     def open(self, wake: Callable[[], None]) -> None:
         """Keep lines from now on, and call `wake` for each; what was written before nobody was there to read."""
         self._wake = wake
+        self._operations = itertools.count(1)
 
     def close(self) -> None:
         """Forget everything and keep nothing more."""

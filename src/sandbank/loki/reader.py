@@ -51,7 +51,16 @@ class LokiReader:
         }
         entries = _decode(await self._client.query_range(parameters, _ANSWER_BYTES))
         entries.sort(key=lambda entry: entry.timestamp_ns, reverse=query.newest_first)
-        return entries
+        return _first(entries)
+
+
+def _first(entries: list[LogEntry]) -> list[LogEntry]:
+    size = 0
+    for number, entry in enumerate(entries):
+        if size > MAX_ANSWER_BYTES:
+            return entries[:number]
+        size += len(entry.line)
+    return entries
 
 
 def _decode(body: bytes) -> list[LogEntry]:
