@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -49,6 +49,44 @@ class AgentInit:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyTls:
+    """TLS to an egress proxy: the name that its certificate must have, None: the host's, and a CA (PEM) to trust instead of the node's."""
+
+    server_name: str | None = None
+    ca_cert: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EgressProxy:
+    """A SOCKS5 proxy (RFC 1928, 1929) that a sandbox's outbound TCP goes through."""
+
+    host: str
+    port: int
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ProxyTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EgressPolicy:
+    """What one sandbox may reach (contract data-plane §11.3): allow beats deny, what neither names is allowed.
+
+    CIDRs are IPv4 or IPv6 networks as text; domains are lower case, `*.` before one means what is below it, `*` any. `transforms` are
+    headers to set, by domain. Private ranges and the node itself are out of reach whatever is said here.
+    """
+
+    allowed_cidrs: tuple[str, ...] = ()
+    denied_cidrs: tuple[str, ...] = ()
+    allowed_domains: tuple[str, ...] = ()
+    proxy: EgressProxy | None = None
+    transforms: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+
+
+OPEN = EgressPolicy()
+CLOSED = EgressPolicy(denied_cidrs=("0.0.0.0/0",))
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """One sandbox to be. `layers` are directories with root-owned, unshifted files, lowest first; none is ever written to."""
 
@@ -58,7 +96,7 @@ class SandboxSpec:
     layers: tuple[Path, ...]
     limits: Limits
     init: AgentInit
-    allow_internet: bool = True
+    egress: EgressPolicy = OPEN
     hostname: str = "e2b.local"
 
 
@@ -125,6 +163,13 @@ class Driver(Protocol):
         """A non-blocking TCP socket that listens on `port` of the sandbox's loopback, for what is inside to reach the node by.
 
         `NotFoundError` when there is no such sandbox, `OSError` when the port is taken. The caller closes it when the sandbox ends.
+        """
+        ...
+
+    async def set_egress(self, sandbox_id: str, policy: EgressPolicy) -> None:
+        """Replace what a sandbox may reach: in force and remembered when it returns, as before when it raises.
+
+        Connections that the new policy does not allow are broken off. `NotFoundError` when there is no such sandbox.
         """
         ...
 

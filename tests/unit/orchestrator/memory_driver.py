@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sandbank.aiokit.tasks import finish
 from sandbank.domain.errors import ConflictError, NotFoundError
-from sandbank.runtime.driver import SandboxExit, SandboxSpec, SandboxStats, StartReport
+from sandbank.runtime.driver import EgressPolicy, SandboxExit, SandboxSpec, SandboxStats, StartReport
 
 
 @dataclass
@@ -80,6 +80,11 @@ class MemoryDriver:
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         return listener
+
+    async def set_egress(self, sandbox_id: str, policy: EgressPolicy) -> None:
+        if sandbox_id not in self.kernel.sandboxes:
+            raise NotFoundError(f"sandbox {sandbox_id} not found")
+        self.kernel.sandboxes[sandbox_id] = replace(self.kernel.sandboxes[sandbox_id], egress=policy)
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
         spec = self.kernel.sandboxes.get(sandbox_id)

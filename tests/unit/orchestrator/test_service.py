@@ -22,6 +22,7 @@ from sandbank.domain.identifiers import new_sandbox_id
 from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.orchestrator.wiring import OrchestratorService, build
 from sandbank.rpc.orchestrator import OrchestratorClient
+from sandbank.runtime.driver import CLOSED
 from tests.unit.orchestrator.memory_driver import Kernel, MemoryDriver
 
 
@@ -242,7 +243,7 @@ async def test_denying_everything_is_offered(client: OrchestratorClient, world: 
     by_rule.sandbox.network.egress.denied_cidrs.append("0.0.0.0/0")
     for request in (by_flag, by_rule):
         await client.create(request)
-        assert not world.kernel.sandboxes[request.sandbox.sandbox_id].allow_internet
+        assert world.kernel.sandboxes[request.sandbox.sandbox_id].egress == CLOSED
         update = SandboxUpdateRequest(sandbox_id=request.sandbox.sandbox_id)
         update.egress.SetInParent()
         with pytest.raises(ConflictError):

@@ -111,5 +111,5 @@ def _spec(order: SandboxOrder, build: Build) -> SandboxSpec:
             default_user=order.default_user or build.default_user,
             default_workdir=order.default_workdir or build.default_workdir,
         ),
-        allow_internet=order.allow_internet,
+        egress=order.egress,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sandbank.runtime.driver import Limits
+from sandbank.runtime.driver import OPEN, EgressPolicy, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class SandboxOrder:
     access_token: str | None = None
     default_user: str | None = None
     default_workdir: str | None = None
-    allow_internet: bool = True
+    egress: EgressPolicy = OPEN
     traffic_token: str | None = None
     mask_host: str | None = None
     https_ports: frozenset[int] = frozenset()

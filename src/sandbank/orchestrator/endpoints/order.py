@@ -13,13 +13,11 @@ from sandbank.contracts.orchestrator import (
 from sandbank.contracts.orchestrator import (
     SandboxConfig,
     SandboxCreateRequest,
-    SandboxNetworkEgressConfig,
 )
-from sandbank.domain.errors import ConflictError, DeniedError, InvalidError
+from sandbank.domain.errors import ConflictError, InvalidError
 from sandbank.domain.identifiers import is_sandbox_id
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder
-
-_EVERYTHING = frozenset({"0.0.0.0/0", "::/0"})
+from sandbank.orchestrator.endpoints.egress import parse_egress
 
 
 def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
@@ -44,28 +42,12 @@ def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
         access_token=config.envd_access_token if config.HasField("envd_access_token") else None,
         default_user=config.default_user or None,
         default_workdir=config.default_workdir or None,
-        allow_internet=parse_internet(config),
+        egress=parse_egress(config),
         traffic_token=ingress.traffic_access_token if ingress.HasField("traffic_access_token") else None,
         mask_host=ingress.mask_request_host if ingress.HasField("mask_request_host") else None,
         https_ports=frozenset(ingress.https_ports),
         auto_pause=config.auto_pause,
     )
-
-
-def parse_internet(config: SandboxConfig) -> bool:
-    """Whether the sandbox may reach the internet. Rules finer than all or nothing are refused rather than left out."""
-    egress = config.network.egress
-    check_egress(egress)
-    return not egress.denied_cidrs and (config.allow_internet_access if config.HasField("allow_internet_access") else True)
-
-
-def check_egress(egress: SandboxNetworkEgressConfig) -> None:
-    """`DeniedError` for an egress proxy, `InvalidError` for rules that this node cannot enforce."""
-    if egress.egress_proxy_address:
-        raise DeniedError("egress proxies are not enabled on this node")
-    allows = bool(egress.allowed_cidrs or egress.allowed_domains)
-    if egress.rules or not _EVERYTHING.issuperset(egress.denied_cidrs) or (allows and egress.denied_cidrs):
-        raise InvalidError("this node can only allow or deny all internet access of a sandbox")
 
 
 def to_wire(sandbox: RunningSandbox, node_id: str, driver: str) -> WireSandbox:

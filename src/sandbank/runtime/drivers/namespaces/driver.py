@@ -21,7 +21,7 @@ from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, 
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
 from sandbank.runtime.cgroup.hierarchy import find_hierarchy
-from sandbank.runtime.driver import NodeLayout, SandboxExit, SandboxSpec, SandboxStats, StartReport
+from sandbank.runtime.driver import OPEN, EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, StartReport
 from sandbank.runtime.drivers.namespaces import adoption, process
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
@@ -152,8 +152,7 @@ class NamespaceDriver:
         slot = await self._pool.acquire()
         group = self._groups.group(spec.sandbox_id)
         teardown.push("release slot", functools.partial(self._release, slot, group))
-        if not spec.allow_internet:
-            await self._pool.set_internet(slot, False)
+        await self._pool.set_internet(slot, spec.egress == OPEN)
         home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
         teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
@@ -244,6 +243,10 @@ class NamespaceDriver:
     def listen(self, sandbox_id: str, port: int) -> socket.socket:
         """Inside the sandbox's network, in this process."""
         return listen(self._find(sandbox_id).slot.netns_fd, port)
+
+    async def set_egress(self, sandbox_id: str, policy: EgressPolicy) -> None:
+        """All or nothing."""
+        await self._pool.set_internet(self._find(sandbox_id).slot, policy == OPEN)
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
         """From its cgroup and its quota; without one, from its files."""
