@@ -53,6 +53,24 @@ class ApiSettings(BaseSettings):
         validation_alias=AliasChoices("SANDBANK_INTERNAL_GRPC_PORT", "API_INTERNAL_GRPC_PORT", "internal_grpc_port"),
         description="TCP port where client proxies on other machines ask about sandboxes that they do not know; none without it.",
     )
+    oidc_issuer: str | None = Field(
+        default=None, description="Issuer of the JWTs that users sign in with, exactly as their `iss` says; without it no JWT is accepted."
+    )
+    oidc_audience: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="What `aud` of a JWT must name, one of these, separated by commas; needed with an issuer."
+    )
+    oidc_jwks_url: str | None = Field(
+        default=None, description="Where the issuer's keys are; without it what its `/.well-known/openid-configuration` says."
+    )
+    oidc_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("RS256", "ES256"), description="Signature algorithms to accept, separated by commas; only those with public keys."
+    )
+    oidc_clock_skew_seconds: int = Field(
+        default=30, ge=0, le=300, description="Seconds by which the issuer's clock may be ahead or behind."
+    )
+    access_token_provisioning: bool = Field(
+        default=True, description="Whether `POST /access-tokens` makes tokens; E2B has given them up for API keys."
+    )
     nodes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1:5008",), description="Nodes' gRPC addresses, `host:port`, separated by commas."
     )
@@ -72,12 +90,21 @@ class ApiSettings(BaseSettings):
         description="Domain, with port if need be, that clients build sandbox addresses from; without it they use their own setting.",
     )
 
-    @field_validator("nodes", mode="before")
+    @field_validator("nodes", "oidc_audience", "oidc_algorithms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("postgres_connection_string", "admin_token", "domain", "internal_grpc_port", "loki_url", mode="before")
+    @field_validator(
+        "postgres_connection_string",
+        "admin_token",
+        "domain",
+        "internal_grpc_port",
+        "loki_url",
+        "oidc_issuer",
+        "oidc_jwks_url",
+        mode="before",
+    )
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

@@ -7,16 +7,20 @@ from datetime import UTC, datetime
 import structlog
 
 from sandbank.aiokit.tasks import TaskGroup
+from sandbank.api.adapters.account_credentials import AccountCredentials
 from sandbank.api.adapters.account_repo import AccountRepo
 from sandbank.api.adapters.catalog_routes import CatalogRoutes
+from sandbank.api.adapters.identity_provider import IdentityProvider, ProviderSettings
 from sandbank.api.adapters.log_stores import choose_log_store
 from sandbank.api.adapters.node_pool import NodePool
 from sandbank.api.adapters.template_repo import TemplateRepo
 from sandbank.api.adapters.usage_repo import UsageRepo
+from sandbank.api.background.account_watcher import AccountWatcher
 from sandbank.api.background.evictor import Evictor
 from sandbank.api.background.node_watcher import NodeWatcher
 from sandbank.api.background.service import ApiService
 from sandbank.api.background.usage_flusher import UsageFlusher
+from sandbank.api.core.access_keys import AccessTokens, ApiKeys
 from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.extend import SandboxExtender
@@ -27,6 +31,7 @@ from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
 from sandbank.api.core.operations import Operations
 from sandbank.api.core.reconcile import NodeReconciler
+from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.wake import SandboxWaker
 from sandbank.api.endpoints.http.application import build_application
 from sandbank.api.endpoints.http.traced import Traced
@@ -84,6 +89,21 @@ def require_safe(settings: ApiSettings) -> None:
         )
 
 
+def identity_provider(settings: ApiSettings) -> IdentityProvider | None:
+    """Who vouches for users, if anybody does; `InvalidError` if the settings cannot be safe."""
+    if settings.oidc_issuer is None:
+        return None
+    return IdentityProvider(
+        ProviderSettings(
+            issuer=settings.oidc_issuer,
+            audiences=settings.oidc_audience,
+            jwks_url=settings.oidc_jwks_url,
+            algorithms=settings.oidc_algorithms,
+            clock_skew_seconds=settings.oidc_clock_skew_seconds,
+        )
+    )
+
+
 def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     """The API, ready to be started; nothing is opened or checked before that."""
     database = Database(database_url(settings))
@@ -91,6 +111,8 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     store = MemorySandboxStore()
     usage = UsageRepo(database.sessions)
     accounts = AccountRepo(database.sessions, tasks, usage.key_used)
+    credentials = AccountCredentials(database.sessions, accounts.forget)
+    identities = identity_provider(settings)
     templates = TemplateRepo(database.sessions, tasks)
     nodes = NodePool(settings.nodes, tasks)
     routes = CatalogRoutes(catalog, nodes.host_of)
@@ -98,7 +120,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
     log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, None)
     operations = Operations(
-        authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials),
+        authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
             templates=templates,
             sandboxes=store,
@@ -115,6 +137,9 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
         lister=SandboxLister(store, templates),
         sandboxes=store,
         teams=TeamLister(accounts),
+        team_selector=TeamSelector(accounts, accounts),
+        api_keys=ApiKeys(credentials),
+        access_tokens=AccessTokens(credentials, is_provisioned=settings.access_token_provisioning),
         logs=LogReader(log_store.store, _now),
         readiness=nodes,
     )
@@ -137,13 +162,15 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
         await internal.stop(_INTERNAL_GRACE_SECONDS)
         await tasks.close()
         await flusher.flush()
+        if identities is not None:
+            await identities.close()
         await nodes.close()
         await log_store.close()
         await database.close()
 
     return ApiService(
         server=HttpServer(Traced(build_application(operations, settings.domain), tracer, Meter(API)), settings.bind, settings.api_port),
-        agents=[Evictor(store, killer, _now, _on_error), watcher, flusher],
+        agents=[Evictor(store, killer, _now, _on_error), watcher, flusher, AccountWatcher(accounts, _on_error)],
         prepare=prepare,
         release=release,
         on_error=_on_error,

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.adapters.cache import RefreshingCache
 from sandbank.api.adapters.sql_errors import translated
+from sandbank.api.core.ports import Identity
 from sandbank.api.core.team import Membership, Team
 from sandbank.db import models_accounts as models
 from sandbank.db.seed import api_key_row
@@ -29,7 +30,10 @@ _TEAM = (
 
 
 class AccountRepo:
-    """Reads whom credentials stand for. `on_key_used` hears of a key each time its row is read, so about once a minute while in use."""
+    """Reads whom credentials stand for. `on_key_used` hears of a key each time its row is read, so about once a minute while in use.
+
+    Each kind of credential has a cache of its own: what one kind calls itself is never looked up as another.
+    """
 
     def __init__(self, sessions: async_sessionmaker[AsyncSession], tasks: TaskGroup, on_key_used: Callable[[str], None]) -> None:
         self._sessions = sessions
@@ -37,6 +41,9 @@ class AccountRepo:
         self._teams_by_key: RefreshingCache[str, Team] = RefreshingCache(self._load_by_key, tasks)
         self._teams: RefreshingCache[str, Team] = RefreshingCache(self._load_team, tasks)
         self._users: RefreshingCache[str, str] = RefreshingCache(self._load_user, tasks)
+        self._users_by_identity: RefreshingCache[Identity, str] = RefreshingCache(self._load_user_by_identity, tasks)
+        self._member_teams: RefreshingCache[tuple[str, str], Team] = RefreshingCache(self._load_member_team, tasks)
+        self._version: int | None = None
 
     async def find_team_by_key(self, key_hash: str) -> Team | None:
         """The team of an API key."""
@@ -49,6 +56,28 @@ class AccountRepo:
     async def find_user_by_token(self, token_hash: str) -> str | None:
         """The user of an access token."""
         return await self._users.get(token_hash)
+
+    async def find_user_by_identity(self, identity: Identity) -> str | None:
+        """The user whom an identity provider means."""
+        return await self._users_by_identity.get(identity)
+
+    async def find_team_of_member(self, user_id: str, team_id: str) -> Team | None:
+        """The team, if the user is a member; both are UUIDs."""
+        return await self._member_teams.get((user_id, team_id))
+
+    def forget(self) -> None:
+        """Read everything anew."""
+        for cache in (self._teams_by_key, self._teams, self._users, self._users_by_identity, self._member_teams):
+            cache.clear()
+
+    async def forget_if_changed(self) -> None:
+        """Read everything anew if anybody, another process or a tool, changed what the caches may hold."""
+        with translated():
+            async with self._sessions() as session:
+                version = await session.scalar(select(models.AccountVersion.version))
+        if version != self._version:
+            self._version = version
+            self.forget()
 
     async def list_memberships(self, user_id: str) -> Sequence[Membership]:
         """The user's teams, the default one first."""
@@ -110,3 +139,21 @@ class AccountRepo:
             async with self._sessions() as session:
                 user_id = await session.scalar(query)
         return None if user_id is None else str(user_id)
+
+    async def _load_user_by_identity(self, identity: Identity) -> str | None:
+        row = models.UserIdentity
+        query = select(row.user_id).where(row.oidc_iss == identity.issuer, row.oidc_sub == identity.subject)
+        with translated():
+            async with self._sessions() as session:
+                user_id = await session.scalar(query)
+        return None if user_id is None else str(user_id)
+
+    async def _load_member_team(self, pair: tuple[str, str]) -> Team | None:
+        user_id, team_id = (uuid.UUID(part) for part in pair)
+        query = (
+            select(*_TEAM)
+            .join(team_limits, team_limits.c.id == models.Team.id)
+            .join(models.UserTeam, models.UserTeam.team_id == models.Team.id)
+            .where(models.Team.id == team_id, models.UserTeam.user_id == user_id)
+        )
+        return await self._team(query)

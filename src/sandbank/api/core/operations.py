@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sandbank.api.core.access_keys import AccessTokens, ApiKeys
 from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.extend import SandboxExtender
@@ -13,6 +14,7 @@ from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
 from sandbank.api.core.ports import Readiness, Sandboxes
+from sandbank.api.core.team_selection import TeamSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +29,8 @@ class Operations:
     lister: SandboxLister
     sandboxes: Sandboxes
     teams: TeamLister
+    team_selector: TeamSelector
+    api_keys: ApiKeys
+    access_tokens: AccessTokens
     logs: LogReader
     readiness: Readiness

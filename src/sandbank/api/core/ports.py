@@ -30,6 +30,30 @@ class Accounts(Protocol):
     async def find_user_by_token(self, token_hash: str) -> str | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is for an identity provider: the subject means nothing without the issuer."""
+
+    issuer: str
+    subject: str
+
+
+class IdentityTokens(Protocol):
+    """An identity provider's tokens."""
+
+    async def verify(self, token: str) -> Identity:
+        """Whose it is; `UnauthenticatedError` with the reason, for the log, if it proves nothing."""
+
+
+class Callers(Accounts, Protocol):
+    """Whom every kind of credential stands for."""
+
+    async def find_user_by_identity(self, identity: Identity) -> str | None: ...
+
+    async def find_team_of_member(self, user_id: str, team_id: str) -> Team | None:
+        """The team, if the user is one of its members."""
+
+
 class Memberships(Protocol):
     """A user's teams, and keys to them."""
 

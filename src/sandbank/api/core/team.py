@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from sandbank.domain.errors import DeniedError
@@ -30,25 +31,44 @@ class Membership:
     is_default: bool
 
 
-# What a blocked team may do: look, and clean up.
+# What a blocked team may do: look, and clean up. Parameters are `{}`, whatever a route calls them.
 OPEN_TO_BLOCKED = frozenset(
     {
+        ("GET", "/api-keys"),
         ("GET", "/sandboxes"),
         ("GET", "/sandboxes/metrics"),
-        ("GET", "/sandboxes/{sandbox_id}"),
-        ("GET", "/sandboxes/{sandbox_id}/logs"),
-        ("GET", "/sandboxes/{sandbox_id}/metrics"),
+        ("GET", "/sandboxes/{}"),
+        ("GET", "/sandboxes/{}/logs"),
+        ("GET", "/sandboxes/{}/metrics"),
         ("GET", "/v2/sandboxes"),
-        ("GET", "/v2/sandboxes/{sandbox_id}/logs"),
+        ("GET", "/v2/sandboxes/{}/logs"),
+        ("GET", "/secrets"),
+        ("GET", "/secrets/{}"),
         ("GET", "/snapshots"),
-        ("DELETE", "/sandboxes/{sandbox_id}"),
+        ("GET", "/teams/{}/metrics"),
+        ("GET", "/teams/{}/metrics/max"),
+        ("GET", "/templates"),
+        ("GET", "/v2/templates"),
+        ("GET", "/templates/{}"),
+        ("GET", "/templates/{}/tags"),
+        ("GET", "/templates/aliases/{}"),
+        ("GET", "/templates/{}/builds/{}/status"),
+        ("GET", "/templates/{}/builds/{}/logs"),
+        ("GET", "/volumes"),
+        ("GET", "/volumes/{}"),
+        ("DELETE", "/sandboxes/{}"),
+        ("DELETE", "/templates/{}"),
+        ("DELETE", "/templates/tags"),
+        ("DELETE", "/volumes/{}"),
+        ("DELETE", "/api-keys/{}"),
     }
 )
+_PARAMETER = re.compile(r"\{[^}]*\}")
 
 
 def require_allowed(team: Team, method: str, route: str) -> None:
     """`DeniedError` for a banned team always, for a blocked one on every route (a path pattern) that is not open to it."""
     if team.is_banned:
         raise DeniedError("team is banned")
-    if team.is_blocked and (method, route) not in OPEN_TO_BLOCKED:
+    if team.is_blocked and (method, _PARAMETER.sub("{}", route)) not in OPEN_TO_BLOCKED:
         raise DeniedError(f"team is blocked: {team.blocked_reason}" if team.blocked_reason else "team is blocked")

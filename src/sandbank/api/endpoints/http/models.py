@@ -87,6 +87,12 @@ class Timeout(_Body):
     timeout: Seconds
 
 
+class Named(_Body):
+    """What makes or renames an API key or access token."""
+
+    name: str
+
+
 class Refresh(_Body):
     """`POST /sandboxes/{id}/refreshes`."""
 
