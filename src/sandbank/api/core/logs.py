@@ -17,7 +17,8 @@ MAX_LIMIT_V1 = 5000
 """Loki's own default; clients ask again from the last line on."""
 
 _NS_PER_MS = 1_000_000
-_MAX_MS = 253_402_300_799_000  # the end of the year 9999
+# A week before nanoseconds leave 64 bits, in the year 2262.
+_MAX_CURSOR_MS = (2**63 - 1) // _NS_PER_MS - 7 * 24 * 3600 * 1000
 
 
 class LogReader:
@@ -40,10 +41,10 @@ class LogReader:
         """The 7 days before the cursor, newest first, or those after it (§13.2). `InvalidError` where logs are off."""
         now_ms = _ms(self._clock())
         if newest_first:
-            end_ms = now_ms if cursor_ms is None else min(cursor_ms, _MAX_MS)
+            end_ms = now_ms if cursor_ms is None else min(cursor_ms, _MAX_CURSOR_MS)
             start_ms = max(end_ms - _ms_of(WINDOW), 0)
         else:
-            start_ms = now_ms - _ms_of(WINDOW) if cursor_ms is None else min(cursor_ms, _MAX_MS)
+            start_ms = now_ms - _ms_of(WINDOW) if cursor_ms is None else min(cursor_ms, _MAX_CURSOR_MS)
             end_ms = start_ms + _ms_of(WINDOW)
         return await self._find(
             team, sandbox_id, start_ms, end_ms, limit=limit, newest_first=newest_first, min_level=min_level, search=search
