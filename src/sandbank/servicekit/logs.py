@@ -11,7 +11,7 @@ from structlog.typing import EventDict, Processor
 
 from sandbank.telemetry.tracing import present_trace
 
-_NOISY = ("asyncio", "aiosqlite", "alembic", "grpc", "uvicorn", "sqlalchemy.engine")
+_NOISY = ("asyncio", "aiosqlite", "alembic", "grpc", "httpcore", "httpx", "uvicorn", "sqlalchemy.engine")
 
 
 def configure(level: str, json: bool, *, stream: TextIO | None = None) -> None:
