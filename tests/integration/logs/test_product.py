@@ -27,9 +27,10 @@ def push(data, wait=True):
 """
 
 
-def inside(sandbox: Sandbox, program: str, *, background: bool = False) -> Any:
-    sandbox.files.write("/tmp/program.py", PUSH + program)
-    return sandbox.commands.run("python3 /tmp/program.py", background=background, timeout=60)
+def program(sandbox: Sandbox, text: str) -> str:
+    """A command that runs `text`, which can `push`."""
+    sandbox.files.write("/tmp/program.py", PUSH + text)
+    return "python3 /tmp/program.py"
 
 
 def page(api: httpx.Client, sandbox_id: str, **parameters: Any) -> list[dict[str, Any]]:
@@ -130,7 +131,7 @@ def test_what_a_sandbox_says_of_itself_is_not_believed(api: httpx.Client, loki: 
             "category": "metrics",
             "timestamp": "1999-01-01T00:00:00Z",
         }
-        inside(hostile, f"print(push({json.dumps(forged).encode()!r} + b'\\n'))")
+        hostile.commands.run(program(hostile, f"print(push({json.dumps(forged).encode()!r} + b'\\n'))"))
         (entry,) = until_logged(api, hostile.sandbox_id, "forged-line")
         assert page(api, victim.sandbox_id, search="forged-line") == []
     assert not entry["timestamp"].startswith("1999")
@@ -139,7 +140,8 @@ def test_what_a_sandbox_says_of_itself_is_not_believed(api: httpx.Client, loki: 
 
 def test_garbage_and_endless_lines_do_no_harm(api: httpx.Client) -> None:
     with Sandbox.create(timeout=60) as sandbox:
-        inside(sandbox, "import os\npush(os.urandom(60000) + b'\\n')\npush(b'x' * (1 << 20))\npush(b'{\"message\":\"still-here\"}\\n')")
+        garbage = "import os\npush(os.urandom(60000) + b'\\n')\npush(b'x' * (1 << 20))\npush(b'{\"message\":\"still-here\"}\\n')"
+        sandbox.commands.run(program(sandbox, garbage))
         until_logged(api, sandbox.sandbox_id, "still-here")
         (notice,) = until_logged(api, sandbox.sandbox_id, "Log lines were refused")[:1]
         assert (notice["level"], notice["fields"]["service"]) == ("warn", "orchestrator")
@@ -149,7 +151,7 @@ def test_a_flood_is_held_back_and_the_other_sandboxes_logs_go_on(api: httpx.Clie
     flood = 'import threading\nline = b\'{"message":"flood"}\\n\' * 3000\n'
     flood += "def run():\n    while True:\n        push(line)\nfor _ in range(8):\n    threading.Thread(target=run).start()\n"
     with Sandbox.create(timeout=60) as hostile, Sandbox.create(timeout=60) as other:
-        command = inside(hostile, flood, background=True)
+        command = hostile.commands.run(program(hostile, flood), background=True, timeout=60)
         wait_until(lambda: bool(page(api, hostile.sandbox_id, search="flood", limit=1)), "the flood has begun", every=0.1)
         began = time.monotonic()
         before = len(loki.lines(sandboxID=hostile.sandbox_id))
