@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sandbank.cli.accounts_keys import keys, tokens
+from sandbank.cli.accounts_teams import app as teams
+from sandbank.cli.accounts_users import app as users
 from sandbank.cli.migrate import app as migrate
 from sandbank.domain.errors import SandbankError
 from sandbank.version import VERSION
@@ -21,7 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(migrate)
+for group in (teams, users, keys, tokens, migrate):
+    app.add_typer(group)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where all is kept [default: /var/lib/sandbank, or SANDBANK_DATA_DIR].")]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Sockets and state [default: /run/sandbank, or SANDBANK_RUN_DIR].")]
