@@ -7,17 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
+from sandbank.api.adapters.clickhouse_log_store import ClickHouseLogStore
 from sandbank.api.core.ports import LogStore
+from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.log_query import MAX_ANSWER_BYTES, LogEntry, LogQuery
 from sandbank.domain.log_record import LogRecord, LogSubject
 from sandbank.loki.client import LokiClient
 from sandbank.loki.push import LokiWriter
 from sandbank.loki.reader import LokiReader
+from sandbank.orchestrator.adapters.clickhouse_logs import ClickHouseLogWriter
 from tests.product.loki import running_loki
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BASE = 1_700_000_000_000_000_000
 TEAM, OTHER = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5", "11111111-2222-4333-8444-555555555555"
+TABLE = """CREATE TABLE sandbox_logs (timestamp DateTime64(9), ingested_at DateTime64(9) DEFAULT now64(9), team_id UUID, sandbox_id String,
+template_id String, build_id String, service LowCardinality(String), category LowCardinality(String), level LowCardinality(String),
+message String, raw String, fields String) ENGINE = MergeTree ORDER BY (team_id, sandbox_id, timestamp)"""
 SUBJECT = LogSubject(TEAM, "isandbox", "template", "build")
 
 
@@ -29,8 +38,20 @@ class Pair:
     store: LogStore
 
 
-@pytest.fixture(params=["loki"])
-async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
+    client = ClickHouse.connect(f"chdb://{tmp_path_factory.mktemp('clickhouse')}")
+    await client.command(TABLE)
+    yield client
+    await client.close()
+
+
+@pytest_asyncio.fixture(params=["loki", "clickhouse"], loop_scope="module")
+async def pair(request: pytest.FixtureRequest, clickhouse: ClickHouse) -> AsyncIterator[Pair]:
+    if request.param == "clickhouse":
+        await clickhouse.command("TRUNCATE TABLE sandbox_logs")
+        yield Pair(ClickHouseLogWriter(clickhouse).ship, ClickHouseLogStore(clickhouse))
+        return
     with running_loki(user="u", password="p") as loki:
         client = LokiClient(loki.url, "u", "p")
         yield Pair(LokiWriter(client).ship, LokiReader(client))

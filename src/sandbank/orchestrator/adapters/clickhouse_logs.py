@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,7 +20,7 @@ class Inserter(Protocol):
 
 
 class ClickHouseLogWriter:
-    """Writes batches of records; the engine bounds nothing, so `LogShipper` does."""
+    """Writes batches of records. `LogShipper` gathers them: unlike a `Batcher` it counts bytes, since lines differ so much in size."""
 
     def __init__(self, client: Inserter) -> None:
         self._client = client
@@ -34,7 +35,7 @@ def _row(record: LogRecord) -> tuple[object, ...]:
     fields = json.dumps(flatten(record.fields), separators=(",", ":"))
     return (
         record.timestamp_ns,
-        subject.team_id,
+        _team(subject.team_id),
         subject.sandbox_id,
         subject.template_id,
         subject.build_id,
@@ -45,3 +46,11 @@ def _row(record: LogRecord) -> tuple[object, ...]:
         record.line(),
         fields,
     )
+
+
+def _team(team_id: str) -> str:
+    """A row that the column cannot hold would keep all later ones waiting."""
+    try:
+        return str(uuid.UUID(team_id))
+    except ValueError:
+        return str(uuid.UUID(int=0))
