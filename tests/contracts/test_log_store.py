@@ -12,6 +12,7 @@ import pytest_asyncio
 from sandbank.api.adapters.clickhouse_log_store import ClickHouseLogStore
 from sandbank.api.core.ports import LogStore
 from sandbank.clickhouse.client import ClickHouse
+from sandbank.clickhouse.schema import Schema
 from sandbank.domain.log_query import MAX_ANSWER_BYTES, LogEntry, LogQuery
 from sandbank.domain.log_record import LogRecord, LogSubject
 from sandbank.loki.client import LokiClient
@@ -24,9 +25,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BASE = 1_700_000_000_000_000_000
 TEAM, OTHER = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5", "11111111-2222-4333-8444-555555555555"
-TABLE = """CREATE TABLE sandbox_logs (timestamp DateTime64(9), ingested_at DateTime64(9) DEFAULT now64(9), team_id UUID, sandbox_id String,
-template_id String, build_id String, service LowCardinality(String), category LowCardinality(String), level LowCardinality(String),
-message String, raw String, fields String) ENGINE = MergeTree ORDER BY (team_id, sandbox_id, timestamp)"""
 SUBJECT = LogSubject(TEAM, "isandbox", "template", "build")
 
 
@@ -41,7 +39,7 @@ class Pair:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ClickHouse]:
     client = ClickHouse.connect(f"chdb://{tmp_path_factory.mktemp('clickhouse')}")
-    await client.command(TABLE)
+    await Schema(client).up()
     yield client
     await client.close()
 
