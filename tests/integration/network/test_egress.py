@@ -124,16 +124,6 @@ async def test_the_node_and_the_outside_open_nothing_to_a_sandbox(pool: SlotPool
         listener.end()
 
 
-async def test_an_offline_slot_reaches_nothing_and_comes_back(pool: SlotPool, public: Neighbour, internet: Listener) -> None:
-    slot = await pool.acquire()
-    assert await within(slot.netns_fd, tcp, public.ip, PORT) == "hello 198.51.100.1"
-    await pool.set_internet(slot, False)
-    assert await within(slot.netns_fd, tcp, public.ip, PORT) == "timeout"
-    assert await within(slot.netns_fd, udp, "8.8.8.8", 53) is None
-    await pool.set_internet(slot, True)
-    assert await within(slot.netns_fd, tcp, public.ip, PORT) == "hello 198.51.100.1"
-
-
 def _open_flows(address: str, count: int) -> None:
     for port in range(count):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:

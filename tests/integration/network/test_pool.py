@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from sandbank.domain.errors import NotFoundError
+from sandbank.runtime.driver import CLOSED
 from sandbank.runtime.network.dial import dial
-from sandbank.runtime.network.pool import SlotPool
+from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from tests.integration.network.conftest import layout, traces
 from tests.integration.network.name_server import query
@@ -50,7 +51,7 @@ async def test_a_released_slot_is_used_again_without_a_trace(pool: SlotPool) -> 
     slots = [await pool.acquire(), await pool.acquire()]
     listener = Listener(slots[0].netns_fd, "127.0.0.1", 8080)
     assert _said(dial(slots[0].netns_fd, "127.0.0.1", 8080)) == b"hello 127.0.0.1"  # leaves a TIME_WAIT behind
-    await pool.set_internet(slots[0], False)
+    await pool.set_egress(slots[0], "one", CLOSED)
     listener.end()
     before = {slot.index for slot in slots}
     for slot in slots:
@@ -108,9 +109,9 @@ async def test_slots_outlive_the_service(clean: None, tmp_path: Path) -> None:
     first = SlotPool(layout(tmp_path), make_and_hold, settings)
     await first.start({})
     kept, lost = await first.acquire(), await first.acquire()
-    await first.set_internet(kept, False)
+    await first.set_egress(kept, "one", CLOSED)
     index, address = kept.index, kept.ip
-    adopt = {index: holders[kept.base_uid].pid}
+    adopt = {index: Adopted(holders[kept.base_uid].pid, "one", CLOSED)}
     lost_link = lost.link_name
     await first.close()
     assert {kept.link_name, lost_link} <= traces()[0]
@@ -127,7 +128,7 @@ async def test_slots_outlive_the_service(clean: None, tmp_path: Path) -> None:
         listener = Listener(slot.netns_fd, "127.0.0.1", 8080)
         assert _said(dial(slot.netns_fd, "127.0.0.1", 8080)) == b"hello 127.0.0.1"
         listener.end()
-        assert slot.index in second._firewall._offline
+        assert second._firewall._policies[index] == CLOSED
         others = [await second.acquire() for _ in range(5)]
         assert index not in {other.index for other in others}
     finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from sandbank.aiokit.tasks import finish
+from sandbank.runtime.driver import OPEN, EgressPolicy
 from sandbank.runtime.linux import nftables
 from sandbank.runtime.linux.nftables import Command, NftError
-from sandbank.runtime.network import rules
+from sandbank.runtime.network import rules, slot_rules
+from sandbank.runtime.network.egress.verdict import Judge
 from sandbank.runtime.network.plan import NetworkPlan
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
@@ -21,55 +22,48 @@ class Firewall:
     def __init__(self, plan: NetworkPlan, settings: NetworkSettings) -> None:
         self._plan = plan
         self._settings = settings
-        self._offline: set[int] = set()
+        self._policies: dict[int, EgressPolicy] = {}
         self._waiting: list[tuple[list[Command], asyncio.Future[None]]] = []
         self._writing: asyncio.Lock = asyncio.Lock()
 
-    async def start(self, adopted: Iterable[Slot]) -> int:
+    async def start(self, adopted: Mapping[Slot, Judge]) -> int:
         """Replace the table in one transaction, so that sandboxes that run on are never without; returns how many chains had no slot.
 
-        Slots that were offline stay so. `NftError` when nft refuses.
+        `NftError` when nft refuses.
         """
-        slots = list(adopted)
-        names = {slot.link_name: slot.index for slot in slots}
-        self._offline = {names[name] for name in await self._offline_before() if name in names}
         chains_before = await self._chains_before()
         commands = rules.table(self._plan, self._settings)
-        for slot in slots:
-            commands += rules.add_slot(self._plan.table, slot, self._settings)
-            if slot.index in self._offline:
-                commands.append(rules.element("add", self._plan.table, "offline", slot.link_name))
+        for slot, judge in adopted.items():
+            commands += slot_rules.add_slot(self._plan.table, slot, self._settings)
+            commands += slot_rules.set_policy(self._plan.table, slot, judge, self._settings)
         await self._apply(commands)
-        return len(chains_before - {rules.chain_name(slot.index) for slot in slots})
+        self._policies = {slot.index: judge.policy for slot, judge in adopted.items()}
+        return len(chains_before - {slot_rules.chain_name(slot.index) for slot in adopted})
 
     async def add(self, slot: Slot) -> None:
         """Give a slot its chain; until then all its packets are dropped."""
-        await self._apply(rules.add_slot(self._plan.table, slot, self._settings))
+        await self._apply(slot_rules.add_slot(self._plan.table, slot, self._settings))
+        self._policies[slot.index] = OPEN
 
     async def remove(self, slots: Iterable[Slot]) -> None:
         """Remove the chains of slots; those without one do not matter."""
         gone = list(slots)
         if gone:
-            await self._apply([command for slot in gone for command in rules.remove_slot(self._plan.table, slot)])
-            self._offline.difference_update(slot.index for slot in gone)
+            await self._apply([command for slot in gone for command in slot_rules.remove_slot(self._plan.table, slot)])
+            for slot in gone:
+                self._policies.pop(slot.index, None)
 
-    async def set_internet(self, slot: Slot, allowed: bool) -> None:
-        """Cut a slot off, names included, or let it out again. Costs nothing when that is how it is; a new slot is let out."""
-        if allowed == (slot.index not in self._offline):
+    async def set_policy(self, slot: Slot, judge: Judge) -> None:
+        """In force when it returns, as before when it raises. Costs nothing when that is how it is; a new slot's is `OPEN`.
+
+        Two changes of one slot must not overlap.
+        """
+        if self._policies.get(slot.index) == judge.policy:
             return
-        if not allowed:
-            self._offline.add(slot.index)
-        # `add` before `delete`: then a deletion succeeds whatever an earlier failure left.
-        changes = ("add",) if not allowed else ("add", "delete")
-        try:
-            await self._apply([rules.element(change, self._plan.table, "offline", slot.link_name) for change in changes])
-        except NftError:
-            if not allowed:
-                # Not cut off after all: the next attempt must not take it for done.
-                self._offline.discard(slot.index)
-            raise
-        if allowed:
-            self._offline.discard(slot.index)
+        # Not known until nft has answered: a cancelled caller's change is made, the next one must not take the old one for it.
+        self._policies.pop(slot.index, None)
+        await self._apply(slot_rules.set_policy(self._plan.table, slot, judge, self._settings))
+        self._policies[slot.index] = judge.policy
 
     async def drop(self) -> None:
         """Remove the table."""
@@ -102,11 +96,6 @@ class Firewall:
             return
         for _, done in batch:
             done.set_result(None)
-
-    async def _offline_before(self) -> list[str]:
-        found = await nftables.listing("set", "inet", self._plan.table, "offline")
-        elements: list[Any] = next((entry["set"].get("elem", []) for entry in found if "set" in entry), [])
-        return [str(element) for element in elements]
 
     async def _chains_before(self) -> set[str]:
         found = await nftables.listing("table", "inet", self._plan.table)

@@ -13,19 +13,33 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.domain.errors import InternalError, NotFoundError, SandbankError, UnavailableError
-from sandbank.runtime.driver import NodeLayout
+from sandbank.runtime.driver import CLOSED, OPEN, EgressPolicy, NodeLayout
 from sandbank.runtime.linux.nftables import NftError
+from sandbank.runtime.network.egress.flow import Handler
+from sandbank.runtime.network.egress.proxy import EgressProxy, Tenant
+from sandbank.runtime.network.egress.verdict import Judge
 from sandbank.runtime.network.firewall import Firewall
 from sandbank.runtime.network.links import Links
 from sandbank.runtime.network.node import enable_forwarding, foreign_drops
 from sandbank.runtime.network.plan import IndexPool, NetworkPlan
 from sandbank.runtime.network.resolver import Resolver
+from sandbank.runtime.network.rules import never_reached
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 
 NamespaceMaker = Callable[[int], Awaitable[tuple[int, int]]]
 _log = structlog.get_logger()
 _NAME_ATTEMPTS = 16
+_OPEN = Judge(OPEN)
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A slot to take over: a process inside, and whose it is. Without a policy on record it is cut off."""
+
+    pid: int
+    sandbox_id: str = ""
+    policy: EgressPolicy = CLOSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +53,18 @@ class NetworkReport:
 
 
 class SlotPool:
-    """Owns every slot of one instance, its firewall table and its name forwarder."""
+    """Owns every slot of one instance, its firewall table, its name forwarder and its egress proxy."""
 
-    def __init__(self, layout: NodeLayout, make_namespaces: NamespaceMaker, settings: NetworkSettings) -> None:
+    def __init__(
+        self, layout: NodeLayout, make_namespaces: NamespaceMaker, settings: NetworkSettings, handler: Handler | None = None
+    ) -> None:
         self._plan = NetworkPlan(layout)
         self._make_namespaces = make_namespaces
         self._settings = settings
         self._links = Links(self._plan)
         self._firewall = Firewall(self._plan, settings)
         self._resolver = Resolver(settings, self._plan.resolver_ip)
+        self._egress = EgressProxy(settings, self._plan.resolver_ip, never_reached(self._plan), handler)
         self._indexes = IndexPool(self._plan.last_index)
         self._free: deque[Slot] = deque()
         self._held: set[Slot] = set()
@@ -64,25 +81,28 @@ class SlotPool:
         """Slots ready to be acquired."""
         return len(self._free)
 
-    async def start(self, adopt: Mapping[int, int]) -> NetworkReport:
-        """Take over the slots of `adopt` (index → pid of a process inside), remove every other leftover, begin to fill the pool.
+    async def start(self, adopt: Mapping[int, Adopted]) -> NetworkReport:
+        """Take over the slots of `adopt`, remove every other leftover, begin to fill the pool.
 
         `UnavailableError` when the node lacks something. A slot whose process or link is gone is warned of and not adopted.
         """
         warnings: list[str] = []
+        tenants: dict[Slot, Tenant] = {}
         try:
-            for index, pid in adopt.items():
-                if (slot := await self._reopen(index, pid)) is None:
-                    warnings.append(f"slot {index}: process {pid} or its link is gone, not adopted")
+            for index, found in adopt.items():
+                if (slot := await self._reopen(index, found.pid)) is None:
+                    warnings.append(f"slot {index}: process {found.pid} or its link is gone, not adopted")
                 else:
                     self._used[index] = slot
+                    tenants[slot] = Tenant(found.sandbox_id, Judge(found.policy))
             self._indexes.reserve(self._used)
             removed = await self._links.remove_others({slot.link_name for slot in self._used.values()})
             change = enable_forwarding()
-            chains = await self._firewall.start(self._used.values())
+            chains = await self._firewall.start({slot: tenant.judge for slot, tenant in tenants.items()})
             warnings += await foreign_drops(self._plan)
             await self._links.add_resolver()
             await self._resolver.start()
+            self._egress.start({slot.ip: tenant for slot, tenant in tenants.items()})
         except (OSError, NftError) as error:
             raise UnavailableError(f"the sandbox network cannot be set up: {error}") from error
         self.report = NetworkReport(tuple(removed), chains, (change,) if change else (), tuple(warnings))
@@ -106,6 +126,7 @@ class SlotPool:
         """Give a slot back; every process in it must have ended. Returns at once, rest and checks go on in the background."""
         if self._used.pop(slot.index, None) is not slot:
             raise InternalError(f"slot {slot.index} is not in use")
+        self._egress.set_tenant(slot.ip, None)
         self._held.add(slot)
         self._tasks.start("recycle", self._recycle(slot))
 
@@ -115,11 +136,18 @@ class SlotPool:
             raise NotFoundError(f"slot {index} is not in use")
         return slot
 
-    async def set_internet(self, slot: Slot, allowed: bool) -> None:
-        """Cut a slot off from everything, names included, or let it out. Allowed is how a slot comes, and costs nothing then."""
+    async def set_egress(self, slot: Slot, sandbox_id: str, policy: EgressPolicy) -> None:
+        """What its tenant may reach: in force when it returns, as before when it raises. `OPEN` is how a slot comes, and costs nothing.
+
+        Two changes of one slot must not overlap. Cancelled, the change is made all the same.
+        """
+        judge = Judge(policy)
+        # The proxy knows first: what the firewall redirects to it must find the policy there.
+        before = self._egress.set_tenant(slot.ip, Tenant(sandbox_id, judge))
         try:
-            await self._firewall.set_internet(slot, allowed)
+            await self._firewall.set_policy(slot, judge)
         except NftError as error:
+            self._egress.set_tenant(slot.ip, before)
             raise UnavailableError(f"slot {slot.index}: the firewall refused: {error}") from error
 
     async def close(self, *, remove: bool = False) -> None:
@@ -130,6 +158,7 @@ class SlotPool:
     async def _close(self, remove: bool) -> None:
         await self._tasks.close()
         await self._resolver.close()
+        await self._egress.close()
         for _ in range(self._settings.making_limit):
             await self._making.acquire()
         ending = [*self._free, *self._held, *(self._used.values() if remove else ())]
@@ -252,7 +281,7 @@ class SlotPool:
             await asyncio.sleep(self._settings.hold_seconds)
             clean = await self._links.is_clean(slot)
             if clean:
-                await self._firewall.set_internet(slot, True)
+                await self._firewall.set_policy(slot, _OPEN)
         except NftError as error:
             _log.warning("a slot could not be reset", slot=slot.index, error=str(error))
             clean = False

@@ -37,6 +37,18 @@ class NetworkSettings:
     questions_per_second: int = 200
     """Packets that a slot may send to the resolver; further ones are dropped. Each costs the service as much as a small request."""
     questions_burst: int = 300
+    egress_port: int = 1054
+    """Port of the egress proxy on that address; a sandbox's connections are redirected there, and only then."""
+    egress_slot_limit: int = 1024
+    """Connections of one slot through the egress proxy; further ones are refused. Each holds two descriptors of the service."""
+    egress_total_limit: int = 16_384
+    """Connections of all slots through it."""
+    egress_sniff_seconds: float = 10.0
+    """How long a client may take to say which name it wants; after that it counts as having said none."""
+    egress_dial_seconds: float = 15.0
+    """For resolving a name, connecting and, where there is one, the SOCKS5 proxy's consent together."""
+    egress_idle_seconds: float = 3600.0
+    """A connection through the proxy on which nothing has moved for so long is closed."""
     connection_limit: int = 4096
     """Connections and flows of one slot. The node's table of all of them (`nf_conntrack_max`, 65,536 or more) is everybody's: full, it
     lets nobody connect to anything."""

@@ -9,7 +9,7 @@ import functools
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, 
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
 from sandbank.runtime.cgroup.hierarchy import find_hierarchy
-from sandbank.runtime.driver import OPEN, EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, StartReport
+from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, StartReport
 from sandbank.runtime.drivers.namespaces import adoption, process
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
@@ -31,8 +31,9 @@ from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux import seccomp
 from sandbank.runtime.network.dial import dial
+from sandbank.runtime.network.egress.record import decode, encode
 from sandbank.runtime.network.listen import listen
-from sandbank.runtime.network.pool import SlotPool
+from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
@@ -52,6 +53,7 @@ class _Running:
     pidfd: int
     group: Group
     teardown: TeardownStack
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class _Start:
@@ -102,7 +104,9 @@ class NamespaceDriver:
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, NetworkSettings(free_target=self._settings.free_slots))
         self._opened.push("network", lambda: self._pool.close(remove=not self._running))
-        report = await self._pool.start({record.slot: record.pid for record in found.alive})
+        report = await self._pool.start(
+            {record.slot: Adopted(record.pid, record.sandbox_id, decode(record.egress)) for record in found.alive}
+        )
         for record in found.alive:
             try:
                 self._adopt(record, self._pool.adopted(record.slot))
@@ -152,7 +156,7 @@ class NamespaceDriver:
         slot = await self._pool.acquire()
         group = self._groups.group(spec.sandbox_id)
         teardown.push("release slot", functools.partial(self._release, slot, group))
-        await self._pool.set_internet(slot, spec.egress == OPEN)
+        await self._pool.set_egress(slot, spec.sandbox_id, spec.egress)
         home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
         teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
@@ -189,6 +193,7 @@ class NamespaceDriver:
             process.start_time(pid),
             limits.memory_mib << 20,
             limits.disk_mib << 20,
+            encode(spec.egress),
         )
         self._homes.write_record(record)
         return _Running(record, slot, pidfds[0], group, teardown)
@@ -245,8 +250,26 @@ class NamespaceDriver:
         return listen(self._find(sandbox_id).slot.netns_fd, port)
 
     async def set_egress(self, sandbox_id: str, policy: EgressPolicy) -> None:
-        """All or nothing."""
-        await self._pool.set_internet(self._find(sandbox_id).slot, policy == OPEN)
+        """On disk first: a driver that dies in between puts the new policy into force when it is back, and nobody was told of either."""
+        running = self._find(sandbox_id)
+        async with running.changing:
+            self._find(sandbox_id)
+            try:
+                await finish(self._change_egress(running, policy))
+            except OSError as error:
+                self._find(sandbox_id)  # it may have ended meanwhile, its files with it
+                raise InternalError(f"the network rules could not be changed: {error}") from error
+
+    async def _change_egress(self, running: _Running, policy: EgressPolicy) -> None:
+        before = running.record
+        running.record = replace(before, egress=encode(policy))
+        try:
+            self._homes.write_record(running.record)
+            await self._pool.set_egress(running.slot, before.sandbox_id, policy)
+        except BaseException:
+            running.record = before
+            self._homes.write_record(before)
+            raise
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
         """From its cgroup and its quota; without one, from its files."""

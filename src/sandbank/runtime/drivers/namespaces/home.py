@@ -10,10 +10,13 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from sandbank.domain.errors import UnavailableError
+from sandbank.runtime.driver import CLOSED
 from sandbank.runtime.linux import btrfs
 from sandbank.runtime.linux.trees import remove_tree
+from sandbank.runtime.network.egress.record import encode
 
 _RECORD = "runtime.json"
 _TRASH_PREFIX = ".gone-"
@@ -33,6 +36,7 @@ class Record:
     start_time: int
     memory_limit_bytes: int
     disk_limit_bytes: int
+    egress: dict[str, Any]
 
 
 class Homes:
@@ -76,7 +80,9 @@ class Homes:
         home = self._top / record.sandbox_id
         aside = home / f".{_RECORD}"
         with _naming_a_full_disk():
-            aside.write_text(json.dumps(asdict(record)), encoding="utf-8")
+            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)  # it may hold credentials
+            with open(descriptor, "w", encoding="utf-8") as file:
+                json.dump(asdict(record), file)
             aside.rename(home / _RECORD)
 
     def records(self) -> list[Record]:
@@ -84,7 +90,9 @@ class Homes:
         found = []
         for entry in os.scandir(self._top):
             with contextlib.suppress(OSError, ValueError, TypeError):
-                found.append(Record(**json.loads(Path(entry.path, _RECORD).read_text(encoding="utf-8"))))
+                document = json.loads(Path(entry.path, _RECORD).read_text(encoding="utf-8"))
+                # Records of before policies were kept: cut off is what cannot be wrong.
+                found.append(Record(**{"egress": encode(CLOSED), **document}))
         return found
 
     def names(self) -> list[str]:
