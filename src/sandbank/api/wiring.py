@@ -153,6 +153,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     async def prepare() -> None:
         require_safe(settings)
         await upgrade(database.engine)
+        await accounts.forget_if_changed()  # what counts from here on
         await watcher.first_pass()
         if settings.internal_grpc_port is not None:
             require_free(settings.internal_bind, settings.internal_grpc_port, "the API's internal gRPC")
