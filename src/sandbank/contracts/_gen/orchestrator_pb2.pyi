@@ -55,8 +55,16 @@ class SandboxNetworkDomainRules(_message.Message):
     rules: _containers.RepeatedCompositeFieldContainer[SandboxNetworkRule]
     def __init__(self, rules: _Optional[_Iterable[_Union[SandboxNetworkRule, _Mapping]]] = ...) -> None: ...
 
+class SandboxEgressProxyTls(_message.Message):
+    __slots__ = ("server_name", "ca_cert")
+    SERVER_NAME_FIELD_NUMBER: _ClassVar[int]
+    CA_CERT_FIELD_NUMBER: _ClassVar[int]
+    server_name: str
+    ca_cert: str
+    def __init__(self, server_name: _Optional[str] = ..., ca_cert: _Optional[str] = ...) -> None: ...
+
 class SandboxNetworkEgressConfig(_message.Message):
-    __slots__ = ("allowed_cidrs", "denied_cidrs", "allowed_domains", "rules", "egress_proxy_address", "egress_proxy_username", "egress_proxy_password")
+    __slots__ = ("allowed_cidrs", "denied_cidrs", "allowed_domains", "rules", "egress_proxy_address", "egress_proxy_username", "egress_proxy_password", "egress_proxy_tls")
     class RulesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +79,7 @@ class SandboxNetworkEgressConfig(_message.Message):
     EGRESS_PROXY_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     EGRESS_PROXY_USERNAME_FIELD_NUMBER: _ClassVar[int]
     EGRESS_PROXY_PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    EGRESS_PROXY_TLS_FIELD_NUMBER: _ClassVar[int]
     allowed_cidrs: _containers.RepeatedScalarFieldContainer[str]
     denied_cidrs: _containers.RepeatedScalarFieldContainer[str]
     allowed_domains: _containers.RepeatedScalarFieldContainer[str]
@@ -78,7 +87,8 @@ class SandboxNetworkEgressConfig(_message.Message):
     egress_proxy_address: str
     egress_proxy_username: str
     egress_proxy_password: str
-    def __init__(self, allowed_cidrs: _Optional[_Iterable[str]] = ..., denied_cidrs: _Optional[_Iterable[str]] = ..., allowed_domains: _Optional[_Iterable[str]] = ..., rules: _Optional[_Mapping[str, SandboxNetworkDomainRules]] = ..., egress_proxy_address: _Optional[str] = ..., egress_proxy_username: _Optional[str] = ..., egress_proxy_password: _Optional[str] = ...) -> None: ...
+    egress_proxy_tls: SandboxEgressProxyTls
+    def __init__(self, allowed_cidrs: _Optional[_Iterable[str]] = ..., denied_cidrs: _Optional[_Iterable[str]] = ..., allowed_domains: _Optional[_Iterable[str]] = ..., rules: _Optional[_Mapping[str, SandboxNetworkDomainRules]] = ..., egress_proxy_address: _Optional[str] = ..., egress_proxy_username: _Optional[str] = ..., egress_proxy_password: _Optional[str] = ..., egress_proxy_tls: _Optional[_Union[SandboxEgressProxyTls, _Mapping]] = ...) -> None: ...
 
 class SandboxNetworkIngressConfig(_message.Message):
     __slots__ = ("traffic_access_token", "mask_request_host", "https_ports")
@@ -213,14 +223,18 @@ class SandboxCreateResponse(_message.Message):
     def __init__(self, client_id: _Optional[str] = ..., scheduling_metadata: _Optional[_Union[SchedulingMetadata, _Mapping]] = ..., filesystem_boot_applied: _Optional[bool] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., driver: _Optional[str] = ...) -> None: ...
 
 class SandboxUpdateRequest(_message.Message):
-    __slots__ = ("sandbox_id", "end_time", "egress")
+    __slots__ = ("sandbox_id", "end_time", "egress", "requested_network_json", "allow_internet_access")
     SANDBOX_ID_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     EGRESS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_NETWORK_JSON_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_INTERNET_ACCESS_FIELD_NUMBER: _ClassVar[int]
     sandbox_id: str
     end_time: _timestamp_pb2.Timestamp
     egress: SandboxNetworkEgressConfig
-    def __init__(self, sandbox_id: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., egress: _Optional[_Union[SandboxNetworkEgressConfig, _Mapping]] = ...) -> None: ...
+    requested_network_json: str
+    allow_internet_access: bool
+    def __init__(self, sandbox_id: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., egress: _Optional[_Union[SandboxNetworkEgressConfig, _Mapping]] = ..., requested_network_json: _Optional[str] = ..., allow_internet_access: _Optional[bool] = ...) -> None: ...
 
 class SandboxDeleteRequest(_message.Message):
     __slots__ = ("sandbox_id", "kill_reason")
