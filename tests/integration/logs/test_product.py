@@ -138,6 +138,19 @@ def test_what_a_sandbox_says_of_itself_is_not_believed(api: httpx.Client, loki: 
     assert (entry["fields"]["service"], entry["fields"]["sandboxID"]) == ("envd", hostile.sandbox_id)
 
 
+def test_the_port_for_lines_is_closed_to_traffic(server: Instance, api: httpx.Client) -> None:
+    """Traffic needs no key by default: a stranger must not write into a sandbox's log."""
+    with Sandbox.create(timeout=60) as sandbox:
+        headers = {"E2b-Sandbox-Id": sandbox.sandbox_id, "E2b-Sandbox-Port": "49982"}
+        answer = httpx.post(server.sandbox_url, headers=headers, content=b'\n{"message":"from-outside"}\n', timeout=30)
+        assert answer.status_code == 502
+        sandbox.commands.run("true")
+        until_logged(api, sandbox.sandbox_id, "ended")
+        everything = json.dumps(page(api, sandbox.sandbox_id))
+    assert "from-outside" not in everything
+    assert "refused" not in everything
+
+
 def test_garbage_and_endless_lines_do_no_harm(api: httpx.Client) -> None:
     with Sandbox.create(timeout=60) as sandbox:
         garbage = "import os\npush(os.urandom(60000) + b'\\n')\npush(b'x' * (1 << 20))\npush(b'{\"message\":\"still-here\"}\\n')"
