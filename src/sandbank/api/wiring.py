@@ -12,7 +12,9 @@ from sandbank.api.adapters.account_repo import AccountRepo
 from sandbank.api.adapters.catalog_routes import CatalogRoutes
 from sandbank.api.adapters.identity_provider import IdentityProvider, ProviderSettings
 from sandbank.api.adapters.log_stores import choose_log_store
+from sandbank.api.adapters.metric_repo import MetricRepo, NoMetrics
 from sandbank.api.adapters.node_pool import NodePool
+from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
 from sandbank.api.adapters.usage_repo import UsageRepo
 from sandbank.api.background.account_watcher import AccountWatcher
@@ -29,6 +31,7 @@ from sandbank.api.core.kill import SandboxKiller
 from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
+from sandbank.api.core.metrics import MetricReader
 from sandbank.api.core.operations import Operations
 from sandbank.api.core.reconcile import NodeReconciler
 from sandbank.api.core.team_selection import TeamSelector
@@ -38,7 +41,8 @@ from sandbank.api.endpoints.http.traced import Traced
 from sandbank.api.endpoints.http_server import HttpServer
 from sandbank.api.endpoints.resume_service import ResumeEndpoints
 from sandbank.api.settings import ApiSettings
-from sandbank.db.database import Database, sqlite_url
+from sandbank.clickhouse.client import ClickHouse
+from sandbank.db.database import Database
 from sandbank.db.schema import upgrade
 from sandbank.domain.credentials import SandboxTokens
 from sandbank.domain.development import TOKEN_SEED
@@ -76,9 +80,7 @@ def _on_sandbox_event(event: str, sandbox: Sandbox) -> None:
 
 def database_url(settings: ApiSettings) -> str:
     """The database that these settings mean."""
-    if settings.postgres_connection_string is not None:
-        return settings.postgres_connection_string.get_secret_value()
-    return sqlite_url(settings.data_dir / "sandbank.db")
+    return settings.database_url
 
 
 def require_safe(settings: ApiSettings) -> None:
@@ -104,8 +106,11 @@ def identity_provider(settings: ApiSettings) -> IdentityProvider | None:
     )
 
 
-def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
-    """The API, ready to be started; nothing is opened or checked before that."""
+def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | None = None) -> ApiService:
+    """The API, ready to be started; nothing is opened or checked before that.
+
+    `clickhouse` has metrics and logs; whoever made it closes it.
+    """
     database = Database(database_url(settings))
     tasks = TaskGroup("api.work", _on_error)
     store = MemorySandboxStore()
@@ -118,7 +123,8 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
     routes = CatalogRoutes(catalog, nodes.host_of)
     killer = SandboxKiller(store, nodes, routes, _now, tasks)
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
-    log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, None)
+    log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, clickhouse)
+    team_metrics = TeamMetrics(store, clickhouse, _on_error)
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
@@ -128,6 +134,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
             nodes=nodes,
             routes=routes,
             usage=usage,
+            starts=team_metrics,
             tokens=SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value()),
             tasks=tasks,
         ),
@@ -141,6 +148,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
         api_keys=ApiKeys(credentials),
         access_tokens=AccessTokens(credentials, is_provisioned=settings.access_token_provisioning),
         logs=LogReader(log_store.store, _now),
+        metrics=MetricReader(NoMetrics() if clickhouse is None else MetricRepo(clickhouse), _now),
         readiness=nodes,
     )
     flusher = UsageFlusher(usage, _on_error)
@@ -163,6 +171,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
         await internal.stop(_INTERNAL_GRACE_SECONDS)
         await tasks.close()
         await flusher.flush()
+        await team_metrics.stop()
         if identities is not None:
             await identities.close()
         await nodes.close()
@@ -171,7 +180,7 @@ def build(settings: ApiSettings, *, catalog: Catalog) -> ApiService:
 
     return ApiService(
         server=HttpServer(Traced(build_application(operations, settings.domain), tracer, Meter(API)), settings.bind, settings.api_port),
-        agents=[Evictor(store, killer, _now, _on_error), watcher, flusher, AccountWatcher(accounts, _on_error)],
+        agents=[Evictor(store, killer, _now, _on_error), watcher, flusher, team_metrics, AccountWatcher(accounts, _on_error)],
         prepare=prepare,
         release=release,
         on_error=_on_error,

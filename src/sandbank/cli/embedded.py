@@ -12,6 +12,9 @@ from sandbank.api.wiring import build as build_api
 from sandbank.cli.credentials import Credentials
 from sandbank.cli.sandbox_ender import SandboxEnder
 from sandbank.cli.settings import NodeSettings
+from sandbank.clickhouse.client import ClickHouse
+from sandbank.clickhouse.service import ClickHouseService
+from sandbank.clickhouse.settings import ClickHouseSettings
 from sandbank.client_proxy.settings import ClientProxySettings
 from sandbank.client_proxy.wiring import build as build_client_proxy
 from sandbank.orchestrator.settings import OrchestratorSettings
@@ -23,17 +26,20 @@ from sandbank.state.catalog import MemoryCatalog
 
 def build_services(settings: NodeSettings, credentials: Credentials, ends_sandboxes: Callable[[], bool]) -> list[Service]:
     """In the order of their start. At a stop the proxy and the API go first, so that nobody creates what is about to be ended."""
-    orchestrator = build_orchestrator(settings)
+    analytics = ClickHouseSettings()
+    clickhouse = analytics.connect(f"chdb://{settings.data_dir}/clickhouse")
+    orchestrator = build_orchestrator(settings, clickhouse)
     catalog = MemoryCatalog()
     return [
+        *([] if clickhouse is None else [ClickHouseService(clickhouse, analytics.clickhouse_cluster)]),
         orchestrator,
         SandboxEnder(settings.orchestrator_address, ends_sandboxes),
-        build_api(api_settings(settings, credentials), catalog=catalog),
+        build_api(api_settings(settings, credentials), catalog=catalog, clickhouse=clickhouse),
         build_client_proxy(_client_proxy_settings(settings, credentials), routes=orchestrator.routes, catalog=catalog),
     ]
 
 
-def build_orchestrator(settings: NodeSettings) -> OrchestratorService:
+def build_orchestrator(settings: NodeSettings, clickhouse: ClickHouse | None = None) -> OrchestratorService:
     """This node's orchestrator; what `settings` do not say is read from the environment."""
     fields: dict[str, Any] = {
         "data_dir": settings.data_dir,
@@ -42,7 +48,7 @@ def build_orchestrator(settings: NodeSettings) -> OrchestratorService:
         "orchestrator_port": settings.orchestrator_port,
         "orchestrator_proxy_port": settings.orchestrator_proxy_port,
     }
-    return build_orchestrator_service(OrchestratorSettings(**fields))
+    return build_orchestrator_service(OrchestratorSettings(**fields), clickhouse=clickhouse)
 
 
 def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSettings:

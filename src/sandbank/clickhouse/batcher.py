@@ -51,6 +51,7 @@ class Batcher:
 
     async def run(self) -> None:
         """Write each second or thousand rows, until cancelled; what is left then is for `flush`."""
+        await self._client.ready.wait()
         pause = _PERIOD_SECONDS
         while True:
             try:

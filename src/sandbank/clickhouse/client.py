@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,14 @@ def _over_http(connection_string: str) -> str:
 
 
 class ClickHouse:
-    """One database. Every method raises `UnavailableError` when it cannot be had or refuses, and can be tried again later."""
+    """One database. Every method raises `UnavailableError` when it cannot be had or refuses, and can be tried again later.
+
+    `ready` is set once its tables are up to date.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self.ready = asyncio.Event()
 
     @classmethod
     def connect(cls, connection_string: str) -> ClickHouse:

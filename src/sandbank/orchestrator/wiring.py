@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,9 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.artifacts.builds import BuildStore
+from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import InvalidError
+from sandbank.orchestrator.adapters.analytics import Analytics
 from sandbank.orchestrator.adapters.log_sinks import choose_outlet
 from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
 from sandbank.orchestrator.adapters.node_logs import LoggedRoutes, NodeLogs
@@ -22,8 +24,10 @@ from sandbank.orchestrator.adapters.proxy_routes import ProxyRoutes
 from sandbank.orchestrator.adapters.record_directory import RecordDirectory
 from sandbank.orchestrator.background.expiry_guard import guard_expiry
 from sandbank.orchestrator.background.load_sampler import LoadSampler
+from sandbank.orchestrator.background.usage_sampler import UsageSampler
 from sandbank.orchestrator.core.adoption import adopt
 from sandbank.orchestrator.core.create import Creation
+from sandbank.orchestrator.core.events import EventFan
 from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.status import NodeStatus, StatusBoard
@@ -76,6 +80,7 @@ class Parts:
     rpc: RpcServer
     proxy: ProxyServer
     logs: NodeLogs
+    analytics: Analytics | None
 
 
 class OrchestratorService:
@@ -128,9 +133,18 @@ class OrchestratorService:
             self._roots.start("rpc", parts.rpc.wait()),
             self._roots.start("proxy", parts.proxy.wait()),
             self._roots.start("load_sampler", parts.sampler.run()),
+            *self._measure(),
             self._roots.start("expiry_guard", guard_expiry(parts.inventory, parts.removal, _now)),
         }
         self._log.info("node is ready", address=self.address, driver=self.driver_name, sandboxes=len(parts.inventory.running))
+
+    def _measure(self) -> list[asyncio.Task[Any]]:
+        parts = self._parts
+        if parts.analytics is None:
+            self._log.info("metrics and events of sandboxes are off", reason="CLICKHOUSE_CONNECTION_STRING is not set")
+            return []
+        usage = UsageSampler(parts.inventory, parts.driver, parts.analytics, _now)
+        return [self._roots.start("analytics", parts.analytics.run()), self._roots.start("usage_sampler", usage.run())]
 
     async def wait(self) -> None:
         """Return, or raise, when one of the root tasks has ended."""
@@ -152,29 +166,40 @@ class OrchestratorService:
     async def _let_go(self) -> None:
         parts = self._parts
         tasks = (self._roots.close(), parts.removals.close())
-        for step in (parts.rpc.stop(0), parts.proxy.stop(), *tasks, parts.logs.stop(), parts.driver.close()):
+        for step in (parts.rpc.stop(0), parts.proxy.stop(), *tasks, *self._last_words(), parts.driver.close()):
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await step
             except Exception as error:  # noqa: BLE001  # cleanup step: the next one has to run
                 self._log.error("failed to stop a part", error=repr(error))
 
+    def _last_words(self) -> list[Coroutine[Any, Any, None]]:
+        parts = self._parts
+        return [parts.logs.stop()] if parts.analytics is None else [parts.analytics.stop(), parts.logs.stop()]
 
-def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | None = None) -> OrchestratorService:
-    """A node that `settings` describe, not yet started. `InvalidError` for a driver that does not exist."""
+
+def build(
+    settings: OrchestratorSettings, *, clickhouse: ClickHouse | None = None, drivers: dict[str, DriverMaker] | None = None
+) -> OrchestratorService:
+    """A node that `settings` describe, not yet started. `InvalidError` for a driver that does not exist.
+
+    `clickhouse` takes metrics, events and logs; whoever made it closes it.
+    """
     make_driver = (drivers or DRIVERS).get(settings.driver)
     if make_driver is None:
         raise InvalidError(f"there is no driver {settings.driver!r}; known: {', '.join(sorted(drivers or DRIVERS))}")
     driver = make_driver(settings.layout)
     routes = RouteTable(max_connections=settings.sandbox_max_connections)
-    logs = _build_logs(settings, driver)
+    logs = _build_logs(settings, driver, clickhouse)
     proxy_routes = LoggedRoutes(ProxyRoutes(routes, driver), logs)
     records = RecordDirectory(settings.data_dir / "records")
     status = StatusBoard(_now)
     _, memory_total_bytes = memory_bytes()
     inventory = Inventory(settings.effective_max_sandboxes(memory_total_bytes))
     removals = TaskGroup("orchestrator", _log_failure)
-    removal = Removal(driver, inventory, records, proxy_routes, removals)
+    analytics = None if clickhouse is None else Analytics(clickhouse)
+    events = EventFan(() if analytics is None else (analytics,))
+    removal = Removal(driver, inventory, records, proxy_routes, removals, events, _now)
     creation = Creation(
         driver=driver,
         inventory=inventory,
@@ -183,25 +208,25 @@ def build(settings: OrchestratorSettings, *, drivers: dict[str, DriverMaker] | N
         records=records,
         routes=proxy_routes,
         removal=removal,
+        events=events,
         clock=_now,
         max_starts=settings.effective_start_concurrency,
     )
     sampler = LoadSampler(Machine(settings.data_dir))
     rpc = RpcServer(_log_failure, Tracer(ORCHESTRATOR))
-
-    add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal))
+    add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, events, _now))
     add_info_service(rpc, InfoEndpoints(_identity(settings), status, inventory, sampler.latest))
     limits = ProxyLimits(idle_timeout_seconds=_PROXY_IDLE_SECONDS)
     proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port, limits=limits)
     observe(Meter(ORCHESTRATOR), inventory, lambda: proxy.connection_count)
     return OrchestratorService(
-        Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy, logs)
+        Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy, logs, analytics)
     )
 
 
-def _build_logs(settings: OrchestratorSettings, driver: Driver) -> NodeLogs:
+def _build_logs(settings: OrchestratorSettings, driver: Driver, clickhouse: ClickHouse | None) -> NodeLogs:
     password = settings.loki_password.get_secret_value() if settings.loki_password is not None else None
-    return NodeLogs(driver.listen, choose_outlet(settings.loki_url, settings.loki_user, password, None))
+    return NodeLogs(driver.listen, choose_outlet(settings.loki_url, settings.loki_user, password, clickhouse))
 
 
 def _identity(settings: OrchestratorSettings) -> NodeIdentity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -94,6 +94,10 @@ class MemorySandboxStore:
     async def list_team(self, team_id: str) -> Sequence[Sandbox]:
         """See `SandboxStore.list_team`."""
         return [self._sandboxes[sandbox_id] for sandbox_id in self._teams.get(team_id, ())]
+
+    async def count_teams(self) -> Mapping[str, int]:
+        """See `SandboxStore.count_teams`."""
+        return {team_id: len(members) for team_id, members in self._teams.items() if members}
 
     async def list_node(self, node_id: str) -> Sequence[Sandbox]:
         """See `SandboxStore.list_node`."""

@@ -5,7 +5,7 @@ The protocol is made so that Redis can hold the same truth: every call is one at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -50,6 +50,9 @@ class SandboxStore(Protocol):
 
     async def list_team(self, team_id: str) -> Sequence[Sandbox]:
         """All records of a team, in no order."""
+
+    async def count_teams(self) -> Mapping[str, int]:
+        """How many records each team has; teams without any are left out."""
 
     async def list_node(self, node_id: str) -> Sequence[Sandbox]:
         """All records of a node, in no order."""

@@ -126,9 +126,13 @@ class FakeUsage:
 
     def __init__(self) -> None:
         self.spawned: list[str] = []
+        self.started: list[str] = []
 
     def template_spawned(self, template_id: str) -> None:
         self.spawned.append(template_id)
+
+    def sandbox_started(self, team_id: str) -> None:
+        self.started.append(team_id)
 
 
 class Core:
@@ -150,6 +154,7 @@ class Core:
             nodes=self.nodes,
             routes=self.routes,
             usage=self.usage,
+            starts=self.usage,
             tokens=SandboxTokens("seed"),
             tasks=self.tasks,
         )

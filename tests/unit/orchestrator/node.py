@@ -12,6 +12,7 @@ from sandbank.domain.errors import UnavailableError
 from sandbank.domain.identifiers import new_sandbox_id
 from sandbank.orchestrator.core.adoption import adopt
 from sandbank.orchestrator.core.create import Creation
+from sandbank.orchestrator.core.events import LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder
@@ -73,6 +74,19 @@ class MemoryRoutes:
         self.opened.discard(sandbox_id)
 
 
+@dataclass
+class MemoryEvents:
+    emitted: list[LifecycleEvent] = field(default_factory=list)
+
+    def emit(self, event: LifecycleEvent) -> None:
+        self.emitted.append(event)
+
+    def of(self, sandbox_id: str) -> list[str]:
+        """What happened to one sandbox; kills with their reasons."""
+        seen = (event for event in self.emitted if event.sandbox.sandbox_id == sandbox_id)
+        return [event.kind if event.kill_reason is None else f"{event.kind}: {event.kill_reason}" for event in seen]
+
+
 class MemoryBuilds:
     def find(self, build_id: str) -> Build | None:
         return BUILD if build_id == BUILD.build_id else None
@@ -90,7 +104,8 @@ class Node:
         self.tasks = TaskGroup("node", lambda name, error: self.errors.append(error))
         self.inventory = Inventory(max_sandboxes)
         self.status = StatusBoard(self.clock)
-        self.removal = Removal(driver, self.inventory, self.records, self.routes, self.tasks)
+        self.events = MemoryEvents()
+        self.removal = Removal(driver, self.inventory, self.records, self.routes, self.tasks, self.events, self.clock)
         self.creation = Creation(
             driver=driver,
             inventory=self.inventory,
@@ -99,6 +114,7 @@ class Node:
             records=self.records,
             routes=self.routes,
             removal=self.removal,
+            events=self.events,
             clock=self.clock,
             max_starts=max_starts,
         )

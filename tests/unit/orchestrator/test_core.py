@@ -183,7 +183,8 @@ async def test_removal_is_tried_again(node: Node, monkeypatch: pytest.MonkeyPatc
     node.driver.kill_failures = 2
     await node.removal.kill(order.sandbox_id)
     assert node.driver.killed == [order.sandbox_id]
-    node.removal.discard(order.sandbox_id)
+    node.removal.discard(order.sandbox_id, "request")
+    assert node.events.of(order.sandbox_id) == ["created", "killed: request"]
 
 
 async def test_a_sandbox_that_ends_by_itself_is_forgotten(node: Node) -> None:
@@ -191,6 +192,7 @@ async def test_a_sandbox_that_ends_by_itself_is_forgotten(node: Node) -> None:
     await node.creation.create(order)
     node.driver.crash(order.sandbox_id)
     assert not node.inventory.running
+    assert node.events.of(order.sandbox_id) == ["created", "killed: unknown"]
     assert not node.routes.opened
 
 
@@ -222,6 +224,8 @@ async def test_adoption_after_a_crash_of_ours() -> None:
     assert second.inventory.running == {kept.sandbox_id: kept}
     await second.stop()
     assert second.driver.killed == [unrecorded.sandbox_id]
+    assert second.events.of(lost.sandbox_id) == ["killed: unknown"]
+    assert second.events.of(kept.sandbox_id) == []
     second.check_agrees()
 
 

@@ -11,7 +11,7 @@ from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.api.core.network_options import parse_network
 from sandbank.api.core.payload import check_payload
 from sandbank.api.core.placement import SandboxPlacer
-from sandbank.api.core.ports import Nodes, Reservations, Routes, Sandboxes, Templates, Usage
+from sandbank.api.core.ports import Nodes, Reservations, Routes, Sandboxes, Starts, Templates, Usage
 from sandbank.api.core.start import SandboxStart
 from sandbank.api.core.team import Team
 from sandbank.api.core.template import Template
@@ -94,6 +94,7 @@ class SandboxCreator:
         nodes: Nodes,
         routes: Routes,
         usage: Usage,
+        starts: Starts,
         tokens: SandboxTokens,
         tasks: TaskGroup,
     ) -> None:
@@ -104,6 +105,7 @@ class SandboxCreator:
         self._placer = SandboxPlacer(nodes)
         self._routes = routes
         self._usage = usage
+        self._starts = starts
         self._tokens = tokens
         self._tasks = tasks
 
@@ -158,6 +160,7 @@ class SandboxCreator:
             await finish(self._reservations.release(team.team_id, start.sandbox_id))
             raise
         self._usage.template_spawned(sandbox.template_id)
+        self._starts.sandbox_started(team.team_id)
         return sandbox
 
     async def _publish(self, sandbox: Sandbox) -> None:

@@ -13,6 +13,7 @@ from sandbank.api.core.kill import SandboxKiller
 from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
+from sandbank.api.core.metrics import MetricReader
 from sandbank.api.core.ports import Readiness, Sandboxes
 from sandbank.api.core.team_selection import TeamSelector
 
@@ -33,4 +34,5 @@ class Operations:
     api_keys: ApiKeys
     access_tokens: AccessTokens
     logs: LogReader
+    metrics: MetricReader
     readiness: Readiness

@@ -167,6 +167,12 @@ class Usage(Protocol):
     def template_spawned(self, template_id: str) -> None: ...
 
 
+class Starts(Protocol):
+    """Who counts starts, by team. Nobody waits for it."""
+
+    def sandbox_started(self, team_id: str) -> None: ...
+
+
 class Readiness(Protocol):
     """Whether there is anyone to run a sandbox."""
 

@@ -34,8 +34,7 @@ async def adopt(driver: Driver, inventory: Inventory, records: SandboxRecords, r
             routes.open(inventory.running[sandbox_id])
             log.info("sandbox adopted", sandbox_id=sandbox_id)
         else:
-            del inventory.running[sandbox_id]
-            records.remove(sandbox_id)
+            removal.note_lost(sandbox_id)
             log.warning("sandbox lost", sandbox_id=sandbox_id)
     for sandbox_id in alive - inventory.running.keys():
         removal.kill(sandbox_id)

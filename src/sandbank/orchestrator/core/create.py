@@ -8,8 +8,9 @@ import structlog
 
 from sandbank.artifacts.builds import Build
 from sandbank.domain.errors import ConflictError, DeadlineError, ExhaustedError, InternalError, SandbankError
+from sandbank.orchestrator.core.events import CREATED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory, Start
-from sandbank.orchestrator.core.ports import Builds, Clock, Routes, SandboxRecords
+from sandbank.orchestrator.core.ports import Builds, Clock, Events, Routes, SandboxRecords
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder, limits_of, running_from
 from sandbank.orchestrator.core.status import StatusBoard
@@ -31,6 +32,7 @@ class Creation:
         records: SandboxRecords,
         routes: Routes,
         removal: Removal,
+        events: Events,
         clock: Clock,
         max_starts: int,
     ) -> None:
@@ -41,6 +43,7 @@ class Creation:
         self._records = records
         self._routes = routes
         self._removal = removal
+        self._events = events
         self._clock = clock
         self._turns = asyncio.Semaphore(max_starts)
         self._log = structlog.get_logger("sandbank.orchestrator")
@@ -86,9 +89,10 @@ class Creation:
             self._records.save(sandbox)
             self._routes.open(sandbox)
         except SandbankError:
-            self._removal.discard(order.sandbox_id)
+            self._removal.discard(order.sandbox_id, "unknown")
             raise
         self._inventory.running[order.sandbox_id] = sandbox
+        self._events.emit(LifecycleEvent(CREATED, sandbox.started_at, sandbox))
         self._log.info("sandbox created", sandbox_id=order.sandbox_id, template_id=order.template_id, end_at=sandbox.end_at.isoformat())
         return sandbox
 

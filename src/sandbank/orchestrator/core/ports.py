@@ -8,6 +8,7 @@ from typing import Protocol
 
 from sandbank.artifacts.builds import Build
 from sandbank.domain.log_record import LogRecord
+from sandbank.orchestrator.core.events import LifecycleEvent
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 
 Clock = Callable[[], datetime]
@@ -42,6 +43,14 @@ class Routes(Protocol):
 
     def close(self, sandbox_id: str) -> None:
         """Unreachable when it returns, existing connections cut. Idempotent."""
+        ...
+
+
+class Events(Protocol):
+    """Who keeps a history of this node's sandboxes."""
+
+    def emit(self, event: LifecycleEvent) -> None:
+        """Never blocks and never raises."""
         ...
 
 

@@ -9,8 +9,9 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.domain.errors import NotFoundError, SandbankError
+from sandbank.orchestrator.core.events import killed
 from sandbank.orchestrator.core.inventory import Inventory
-from sandbank.orchestrator.core.ports import Routes, SandboxRecords
+from sandbank.orchestrator.core.ports import Clock, Events, Routes, SandboxRecords
 from sandbank.runtime.driver import Driver, SandboxExit
 
 _ATTEMPTS = 5
@@ -20,12 +21,23 @@ _PAUSE_SECONDS = 1.0
 class Removal:
     """Ends sandboxes for whatever reason. The removals are tasks of `tasks`, never of the request that asked for them."""
 
-    def __init__(self, driver: Driver, inventory: Inventory, records: SandboxRecords, routes: Routes, tasks: TaskGroup) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        inventory: Inventory,
+        records: SandboxRecords,
+        routes: Routes,
+        tasks: TaskGroup,
+        events: Events,
+        clock: Clock,
+    ) -> None:
         self._driver = driver
         self._inventory = inventory
         self._records = records
         self._routes = routes
         self._tasks = tasks
+        self._events = events
+        self._clock = clock
         self._log = structlog.get_logger("sandbank.orchestrator")
 
     def delete(self, sandbox_id: str, reason: str) -> None:
@@ -37,7 +49,7 @@ class Removal:
         if start is not None:
             start.doom = "sandbox was killed while it started"
         elif sandbox_id in self._inventory.running:
-            self.discard(sandbox_id)
+            self.discard(sandbox_id, reason)
         else:
             raise NotFoundError(f"sandbox '{sandbox_id}' not found")
         self._log.info("sandbox deleted", sandbox_id=sandbox_id, reason=reason)
@@ -49,21 +61,29 @@ class Removal:
         if start is not None and start.execution_id == ended.execution_id:
             start.doom = f"sandbox ended while it started: {ended.reason}"
         elif running is not None and running.execution_id == ended.execution_id:
-            self.discard(ended.sandbox_id)
+            self.discard(ended.sandbox_id, "unknown")
         else:
             return
         self._log.warning("sandbox ended by itself", sandbox_id=ended.sandbox_id, reason=ended.reason, at=ended.at.isoformat())
 
-    def discard(self, sandbox_id: str) -> None:
+    def discard(self, sandbox_id: str, reason: str) -> None:
         """Unroutable, off the list and off the record when it returns; the rest goes in the background. Idempotent."""
         self._routes.close(sandbox_id)
-        self._inventory.running.pop(sandbox_id, None)
+        sandbox = self._inventory.running.pop(sandbox_id, None)
+        if sandbox is not None:
+            self._events.emit(killed(sandbox, reason, self._clock()))
         try:
             self._records.remove(sandbox_id)
         except SandbankError as error:
             # Not fatal: at the next start nothing runs under this record, which removes it then.
             self._log.warning("record not removed", sandbox_id=sandbox_id, error=error.message)
         self.kill(sandbox_id)
+
+    def note_lost(self, sandbox_id: str) -> None:
+        """Forget a sandbox that did not outlive our absence. Nobody can tell when it ended or why."""
+        sandbox = self._inventory.running.pop(sandbox_id)
+        self._records.remove(sandbox_id)
+        self._events.emit(killed(sandbox, "unknown", self._clock()))
 
     def kill(self, sandbox_id: str) -> asyncio.Task[None]:
         """Have the driver remove it, in the background; a removal under way is joined."""

@@ -16,8 +16,9 @@ from sandbank.contracts.orchestrator import (
 )
 from sandbank.domain.errors import ConflictError, NotFoundError
 from sandbank.orchestrator.core.create import Creation
+from sandbank.orchestrator.core.events import UPDATED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
-from sandbank.orchestrator.core.ports import SandboxRecords
+from sandbank.orchestrator.core.ports import Clock, Events, SandboxRecords
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.update import move_end
 from sandbank.orchestrator.endpoints.order import parse_order, to_datetime, to_timestamp, to_wire
@@ -33,6 +34,8 @@ class SandboxEndpoints:
     records: SandboxRecords
     creation: Creation
     removal: Removal
+    events: Events
+    clock: Clock
 
     async def create(self, request: SandboxCreateRequest) -> SandboxCreateResponse:
         """Start and end times in the answer are the node's: they count from when the sandbox became usable."""
@@ -53,7 +56,8 @@ class SandboxEndpoints:
         if request.HasField("egress"):
             raise ConflictError("failed to update sandbox: this node cannot change the egress rules of a running sandbox")
         if request.HasField("end_time"):
-            move_end(self.inventory, self.records, request.sandbox_id, to_datetime(request.end_time))
+            moved = move_end(self.inventory, self.records, request.sandbox_id, to_datetime(request.end_time))
+            self.events.emit(LifecycleEvent(UPDATED, self.clock(), moved, end_moved=True))
         return Empty()
 
     async def list(self, request: Empty) -> SandboxListResponse:

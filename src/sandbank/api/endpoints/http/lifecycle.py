@@ -55,9 +55,7 @@ _REFUSALS = {
     "resume": "This release of Sandbank cannot pause and resume sandboxes yet; a running sandbox can be connected to.",
     "snapshots": "This release of Sandbank cannot snapshot sandboxes yet.",
     "fork": "This release of Sandbank cannot fork sandboxes yet.",
-    "metrics": "This release of Sandbank keeps no metrics of sandboxes yet.",
 }
-_READS = ("metrics",)
 
 
 async def _refuse(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
@@ -70,7 +68,7 @@ for _operation in _REFUSALS:
     router.add_api_route(
         f"/sandboxes/{{sandbox_id}}/{_operation}",
         _refuse,
-        methods=["GET" if _operation in _READS else "POST"],
+        methods=["POST"],
         name=f"refuse_{_operation}",
     )
 
