@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from sandbank.db.database import sqlite_url
 from sandbank.domain.development import TOKEN_SEED
 
 
@@ -89,6 +90,13 @@ class ApiSettings(BaseSettings):
         default=None,
         description="Domain, with port if need be, that clients build sandbox addresses from; without it they use their own setting.",
     )
+
+    @property
+    def database_url(self) -> str:
+        """Where accounts and templates are."""
+        if self.postgres_connection_string is not None:
+            return self.postgres_connection_string.get_secret_value()
+        return sqlite_url(self.data_dir / "sandbank.db")
 
     @field_validator("nodes", "oidc_audience", "oidc_algorithms", mode="before")
     @classmethod

@@ -24,7 +24,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 def with_database(data_dir: Path | None, work: Callable[[Database], Awaitable[T]]) -> T:
     """Do `work` on PostgreSQL where the environment names one, else on the installation's SQLite file, also while services run."""
     from sandbank.api.settings import ApiSettings
-    from sandbank.api.wiring import database_url
     from sandbank.db.database import Database
     from sandbank.db.schema import upgrade
     from sandbank.domain.errors import NotFoundError
@@ -37,7 +36,7 @@ def with_database(data_dir: Path | None, work: Callable[[Database], Awaitable[T]
         )
 
     async def run() -> T:
-        database = Database(database_url(settings))
+        database = Database(settings.database_url)
         try:
             await upgrade(database.engine)
             return await work(database)

@@ -84,12 +84,11 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For programs.")
 
 def _with_database(data_dir: Path | None, work: Callable[[Database], Awaitable[T]]) -> T:
     from sandbank.api.settings import ApiSettings
-    from sandbank.api.wiring import database_url
     from sandbank.db.database import Database
 
     async def run() -> T:
         settings = ApiSettings() if data_dir is None else ApiSettings(data_dir=data_dir)
-        database = Database(database_url(settings))
+        database = Database(settings.database_url)
         try:
             return await work(database)
         finally:

@@ -93,6 +93,7 @@ async def test_a_person_gets_a_team_working_and_stops_it_again(accounts: Account
     await soon(accounts.client, headers, 401)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_tokens_limits_and_errors(accounts: Accounts, command: Command) -> None:
     token = await command.says("token", "create", USER_ID)
     assert (await accounts.client.get("/teams", headers={"Authorization": f"Bearer {token}"})).status_code == 200
