@@ -198,7 +198,7 @@ def build(
     inventory = Inventory(settings.effective_max_sandboxes(memory_total_bytes))
     removals = TaskGroup("orchestrator", _log_failure)
     analytics = None if clickhouse is None else Analytics(clickhouse)
-    events = EventFan(() if analytics is None else (analytics,))
+    events = EventFan((logs,) if analytics is None else (analytics, logs))
     removal = Removal(driver, inventory, records, proxy_routes, removals, events, _now)
     creation = Creation(
         driver=driver,

@@ -8,8 +8,10 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.domain.log_record import LogRecord
-from sandbank.orchestrator.adapters.log_channels import Listen, LogChannels
+from sandbank.orchestrator.adapters.log_channels import Listen, LogChannels, subject_of
 from sandbank.orchestrator.adapters.log_sinks import LogOutlet
+from sandbank.orchestrator.core.events import LifecycleEvent
+from sandbank.orchestrator.core.lifecycle_line import line_of
 from sandbank.orchestrator.core.ports import Routes
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 
@@ -29,6 +31,10 @@ class NodeLogs:
         """A line for the store, whoever it is from. Never blocks and never raises."""
         if self._outlet.shipper is not None:
             self._outlet.shipper.write(record)
+
+    def emit(self, event: LifecycleEvent) -> None:
+        """What the node did with a sandbox; see `sandbank.orchestrator.core.ports.Events`."""
+        self.write(line_of(event, subject_of(event.sandbox)))
 
     def start(self) -> None:
         """Begin to send. Lines may have been written before."""
