@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -104,16 +104,26 @@ async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     postgresql = engine.dialect.name == "postgresql"
     unlimited = create_async_engine(engine.url, poolclass=NullPool) if postgresql else engine
     try:
-        async with unlimited.begin() as connection:
-            if postgresql:
-                # The lock goes with the transaction.
-                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            yield connection
-    except UNUSABLE as error:
-        raise UnavailableError(f"the database cannot be used: {_first_line(error)}") from error
+        with _translated():
+            async with unlimited.begin() as connection:
+                if postgresql:
+                    # The lock goes with the transaction.
+                    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+                else:
+                    # Python's driver would begin no transaction for DDL: a crash in the middle must not leave half a schema.
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
     finally:
         if unlimited is not engine:
             await unlimited.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except UNUSABLE as error:
+        raise UnavailableError(f"the database cannot be used: {_first_line(error)}") from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -128,7 +138,9 @@ async def _run(engine: AsyncEngine, work: Callable[[Connection], T]) -> T:
 
 async def upgrade(engine: AsyncEngine) -> None:
     """Bring the schema up to date, in one transaction; `ConflictError` if a newer version was here, `UnavailableError` if none answers."""
-    await _run(engine, _upgrade)
+    status = await read_schema(engine)
+    if status.pending or status.unknown:
+        await _run(engine, _upgrade)
 
 
 async def downgrade(engine: AsyncEngine, target: str) -> None:
@@ -143,4 +155,6 @@ async def downgrade(engine: AsyncEngine, target: str) -> None:
 
 async def read_schema(engine: AsyncEngine) -> SchemaStatus:
     """What is applied and what is pending. Errors as of `upgrade`, but a newer version's database is no error."""
-    return await _run(engine, _read)
+    with _translated():
+        async with engine.connect() as connection:
+            return await connection.run_sync(_read)

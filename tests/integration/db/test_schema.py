@@ -9,7 +9,7 @@ from alembic import command
 from sqlalchemy import Connection, inspect, text
 
 from sandbank.db.database import Database
-from sandbank.db.schema import alembic_config, upgrade
+from sandbank.db.schema import alembic_config, downgrade, read_schema, upgrade
 from sandbank.domain.errors import ConflictError, UnavailableError
 
 TABLES = {
@@ -93,3 +93,31 @@ async def test_status_group_follows_status(database: Database) -> None:
             )
         rows = (await connection.execute(text("SELECT status, status_group FROM env_builds"))).all()
     assert {row.status: row.status_group for row in rows} == groups
+
+
+async def test_a_migration_that_fails_leaves_nothing(database: Database) -> None:
+    """Also on SQLite, whose driver by itself would keep what came before the failure."""
+    await upgrade(database.engine)
+    await downgrade(database.engine, "0001")
+    async with database.engine.begin() as connection:
+        before = await connection.run_sync(_tables)
+        await connection.execute(text("CREATE TABLE account_version (x int)"))
+    with pytest.raises(UnavailableError, match="account_version"):
+        await upgrade(database.engine)
+    async with database.engine.begin() as connection:
+        assert await connection.run_sync(_tables) == before | {"account_version"}
+        await connection.execute(text("DROP TABLE account_version"))
+    await upgrade(database.engine)
+
+
+async def test_status_says_what_is_applied_and_pending(database: Database) -> None:
+    empty = await read_schema(database.engine)
+    assert (empty.applied, [step.revision for step in empty.pending[:2]]) == ((), ["0001", "0002"])
+    await upgrade(database.engine)
+    full = await read_schema(database.engine)
+    assert (full.applied, full.pending, full.unknown) == (empty.pending, (), ())
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    assert (await read_schema(database.engine)).unknown == ("9999",)
+    with pytest.raises(ConflictError, match="newer"):
+        await downgrade(database.engine, "0001")

@@ -113,3 +113,23 @@ async def test_a_caller_who_leaves_does_not_stop_the_others(source: Source, cach
     first.cancel()
     assert await second == "v"
     assert first.cancelled()
+
+
+async def test_made_up_keys_push_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers may ask for as many keys as they like (REST contract §3.4)."""
+    monkeypatch.setattr("sandbank.api.adapters.cache._CAPACITY", 10)
+    loaded: list[str] = []
+
+    async def load(key: str) -> str | None:
+        loaded.append(key)
+        return "team" if key == "real" else None
+
+    tasks = TaskGroup("test", lambda name, error: None)
+    cache: RefreshingCache[str, str] = RefreshingCache(load, tasks)
+    assert await cache.get("real") == "team"
+    for number in range(100):
+        assert await cache.get(f"made up {number}") is None
+    assert await cache.get("real") == "team"
+    assert loaded.count("real") == 1
+    assert len(cache._missing) <= 10
+    await tasks.close()

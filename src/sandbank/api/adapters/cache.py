@@ -23,7 +23,7 @@ _CAPACITY = 10_000
 
 @dataclass(slots=True)
 class _Entry(Generic[V]):
-    value: V | None
+    value: V
     loaded_at: float
     refreshing: bool = False
 
@@ -36,16 +36,22 @@ class RefreshingCache(Generic[K, V]):
         self._tasks = tasks
         self._clock = clock
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
+        # Apart, so that strangers who make up keys push nobody out.
+        self._missing: OrderedDict[K, float] = OrderedDict()
         self._loading: dict[K, asyncio.Task[V | None]] = {}
 
     async def get(self, key: K) -> V | None:
         """The value, or `None` if there is none; raises what loading raises."""
+        missing_at = self._missing.get(key)
+        if missing_at is not None and self._clock() - missing_at < _MISSING_SECONDS:
+            return None
         entry = self._entries.get(key)
         if entry is not None:
+            self._entries.move_to_end(key)
             age = self._clock() - entry.loaded_at
-            if age < (_MISSING_SECONDS if entry.value is None else _FRESH_SECONDS):
+            if age < _FRESH_SECONDS:
                 return entry.value
-            if entry.value is not None and age < _KEPT_SECONDS:
+            if age < _KEPT_SECONDS:
                 if not entry.refreshing:
                     entry.refreshing = True
                     self._start(key)
@@ -55,11 +61,13 @@ class RefreshingCache(Generic[K, V]):
     def invalidate(self, key: K) -> None:
         """Make the next `get` load; a load in flight is not trusted either."""
         self._entries.pop(key, None)
+        self._missing.pop(key, None)
         self._loading.pop(key, None)
 
     def clear(self) -> None:
         """Invalidate everything."""
         self._entries.clear()
+        self._missing.clear()
         self._loading.clear()
 
     def _start(self, key: K) -> asyncio.Task[V | None]:
@@ -73,9 +81,14 @@ class RefreshingCache(Generic[K, V]):
             value = await self._load(key)
             if self._loading.get(key) is this:
                 self._entries.pop(key, None)
-                self._entries[key] = _Entry(value, self._clock())
-                while len(self._entries) > _CAPACITY:
-                    self._entries.popitem(last=False)
+                self._missing.pop(key, None)
+                if value is None:
+                    self._missing[key] = self._clock()
+                else:
+                    self._entries[key] = _Entry(value, self._clock())
+                for kept in (self._entries, self._missing):
+                    while len(kept) > _CAPACITY:
+                        kept.popitem(last=False)
             return value
         finally:
             if self._loading.get(key) is this:
