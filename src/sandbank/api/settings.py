@@ -86,6 +86,13 @@ class ApiSettings(BaseSettings):
     loki_password: SecretStr | None = Field(
         default=None, validation_alias=AliasChoices("LOKI_PASSWORD", "loki_password"), description="Password of that user."
     )
+    egress_proxies: bool = Field(default=True, description="Whether sandboxes' traffic may be sent through SOCKS5 proxies of their owners.")
+    network_rules: bool = Field(default=True, description="Whether requests of sandboxes may be given headers on their way out.")
+    rate_limits: str = Field(
+        default="{}",
+        description='How often each team may call a route, as JSON: `{"/sandboxes/{sandboxID}": {"rate": 10, "burst": 20, "period_s": 1}}`.'
+        " A route counts all its methods; one that is not named has no limit.",
+    )
     domain: str | None = Field(
         default=None,
         description="Domain, with port if need be, that clients build sandbox addresses from; without it they use their own setting.",

@@ -13,6 +13,7 @@ from sandbank.api.adapters.catalog_routes import CatalogRoutes
 from sandbank.api.adapters.identity_provider import IdentityProvider, ProviderSettings
 from sandbank.api.adapters.log_stores import choose_log_store
 from sandbank.api.adapters.metric_repo import MetricRepo, NoMetrics
+from sandbank.api.adapters.name_lookup import resolve
 from sandbank.api.adapters.node_pool import NodePool
 from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
@@ -32,7 +33,10 @@ from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
 from sandbank.api.core.metrics import MetricReader
+from sandbank.api.core.network_options import NetworkChecker, NetworkFeatures
+from sandbank.api.core.network_update import NetworkUpdater
 from sandbank.api.core.operations import Operations
+from sandbank.api.core.rate_limits import RateLimits, parse_rate_limits
 from sandbank.api.core.reconcile import NodeReconciler
 from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.wake import SandboxWaker
@@ -52,6 +56,8 @@ from sandbank.rpc.resume import add_resume_service
 from sandbank.rpc.server import RpcServer
 from sandbank.servicekit.ports import require_free
 from sandbank.state.catalog import Catalog
+from sandbank.state.local_idempotency_store import LocalIdempotencyStore
+from sandbank.state.memory_rate_limit_store import MemoryRateLimitStore
 from sandbank.state.memory_sandbox_store import MemorySandboxStore
 from sandbank.telemetry.metrics import Meter
 from sandbank.telemetry.pipeline import API
@@ -76,6 +82,10 @@ def _on_error(task: str, error: BaseException) -> None:
 
 def _on_sandbox_event(event: str, sandbox: Sandbox) -> None:
     _log.info(event, sandbox_id=sandbox.sandbox_id, node_id=sandbox.node_id, team_id=sandbox.team_id)
+
+
+def _on_uncounted(error: SandbankError) -> None:
+    _log.warning("rate limits are not enforced", error=error.message)
 
 
 def database_url(settings: ApiSettings) -> str:
@@ -125,6 +135,8 @@ def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | N
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
     log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, clickhouse)
     team_metrics = TeamMetrics(store, clickhouse, _on_error)
+    network = NetworkChecker(NetworkFeatures(egress_proxy=settings.egress_proxies, rules=settings.network_rules), resolve)
+    idempotency = LocalIdempotencyStore(settings.data_dir / "idempotency.db")
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
@@ -134,11 +146,12 @@ def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | N
             nodes=nodes,
             routes=routes,
             usage=usage,
+            network=network,
             starts=team_metrics,
             tokens=SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value()),
             tasks=tasks,
         ),
-        creates=IdempotentCreates(),
+        creates=IdempotentCreates(idempotency, store, _now, tasks),
         extender=SandboxExtender(store, nodes, _now),
         killer=killer,
         lister=SandboxLister(store, templates),
@@ -149,6 +162,8 @@ def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | N
         access_tokens=AccessTokens(credentials, is_provisioned=settings.access_token_provisioning),
         logs=LogReader(log_store.store, _now),
         metrics=MetricReader(NoMetrics() if clickhouse is None else MetricRepo(clickhouse), _now),
+        network=NetworkUpdater(store, nodes, network),
+        rate_limits=RateLimits(parse_rate_limits(settings.rate_limits), MemoryRateLimitStore(), _on_uncounted),
         readiness=nodes,
     )
     flusher = UsageFlusher(usage, _on_error)
@@ -176,6 +191,7 @@ def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | N
             await identities.close()
         await nodes.close()
         await log_store.close()
+        await idempotency.close()
         await database.close()
 
     return ApiService(

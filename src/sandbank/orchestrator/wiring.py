@@ -27,6 +27,7 @@ from sandbank.orchestrator.background.load_sampler import LoadSampler
 from sandbank.orchestrator.background.usage_sampler import UsageSampler
 from sandbank.orchestrator.core.adoption import adopt
 from sandbank.orchestrator.core.create import Creation
+from sandbank.orchestrator.core.egress_update import EgressUpdate
 from sandbank.orchestrator.core.events import EventFan
 from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.removal import Removal
@@ -214,7 +215,8 @@ def build(
     )
     sampler = LoadSampler(Machine(settings.data_dir))
     rpc = RpcServer(_log_failure, Tracer(ORCHESTRATOR))
-    add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, events, _now))
+    egress = EgressUpdate(driver, inventory, records)
+    add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, egress, events, _now))
     add_info_service(rpc, InfoEndpoints(_identity(settings), status, inventory, sampler.latest))
     limits = ProxyLimits(idle_timeout_seconds=_PROXY_IDLE_SECONDS)
     proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port, limits=limits)

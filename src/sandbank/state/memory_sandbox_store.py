@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -115,6 +115,14 @@ class MemorySandboxStore:
         self._sandboxes[sandbox_id] = replace(sandbox, end_at=end_at)
         self._push(end_at, sandbox)
         return True
+
+    async def update(self, sandbox_id: str, execution_id: str, change: Callable[[Sandbox], Sandbox]) -> Sandbox | None:
+        """See `SandboxStore.update`."""
+        sandbox = self._sandboxes.get(sandbox_id)
+        if sandbox is None or sandbox.execution_id != execution_id or sandbox.state in TERMINAL:
+            return None
+        changed = self._sandboxes[sandbox_id] = change(sandbox)
+        return changed
 
     async def begin(self, sandbox_id: str, target: SandboxState) -> _MemoryTransition | None:
         """See `SandboxStore.begin`."""

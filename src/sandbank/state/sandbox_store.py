@@ -5,7 +5,7 @@ The protocol is made so that Redis can hold the same truth: every call is one at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -62,6 +62,12 @@ class SandboxStore(Protocol):
 
     async def set_end(self, sandbox_id: str, execution_id: str, end_at: datetime) -> bool:
         """Move the end of one execution; false if it is gone or no longer running."""
+
+    async def update(self, sandbox_id: str, execution_id: str, change: Callable[[Sandbox], Sandbox]) -> Sandbox | None:
+        """Replace the record of one execution by what `change` makes of it, in one step; `None` if it is gone or no longer running.
+
+        `change` may be called more than once, and leaves IDs, times and the state alone.
+        """
 
     async def begin(self, sandbox_id: str, target: SandboxState) -> Transition | None:
         """Start or join the change to `target`, after waiting for a change to anything else; `None` once there is no such sandbox."""

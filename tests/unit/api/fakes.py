@@ -8,8 +8,11 @@ from datetime import datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.create import SandboxCreator
+from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.extend import SandboxExtender
 from sandbank.api.core.kill import SandboxKiller
+from sandbank.api.core.network_options import NetworkChecker, NetworkFeatures
+from sandbank.api.core.network_update import NetworkUpdater
 from sandbank.api.core.ports import NodeLoad
 from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started, record
@@ -43,6 +46,7 @@ class FakeNodes:
         self.clock = clock
         self.loads = [NodeLoad(node_id, 2, 0, 0, 0.0) for node_id in node_ids or ("n1",)]
         self.running: dict[str, Sandbox] = {}
+        self.wishes: dict[str, EgressWish] = {}
         self.calls: list[tuple[str, ...]] = []
         self.failures: dict[str, list[SandbankError]] = {}
         self.gate: asyncio.Event | None = None
@@ -59,6 +63,7 @@ class FakeNodes:
         if self.failures.get(node_id):
             raise self.failures[node_id].pop(0)
         started = Started(self.clock.now, self.clock.now + timedelta(seconds=start.timeout_seconds))
+        self.wishes[start.sandbox_id] = start.egress
         self.running[start.sandbox_id] = record(start, started, node_id, execution_id)
         return started
 
@@ -66,6 +71,15 @@ class FakeNodes:
         self.calls.append(("set_end", node_id, end_at.isoformat()))
         if sandbox_id not in self.running:
             raise NotFoundError("sandbox not found")
+
+    async def set_egress(self, sandbox: Sandbox, wish: EgressWish, allow_internet_access: bool | None) -> None:
+        self.calls.append(("set_egress", sandbox.node_id))
+        if self.failures.get(sandbox.node_id):
+            raise self.failures[sandbox.node_id].pop(0)
+        if sandbox.sandbox_id not in self.running:
+            raise NotFoundError("sandbox not found")
+        self.running[sandbox.sandbox_id] = sandbox
+        self.wishes[sandbox.sandbox_id] = wish
 
     async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
         self.calls.append(("delete", node_id, reason))
@@ -147,6 +161,8 @@ class Core:
         self.usage = FakeUsage()
         self.errors: list[BaseException] = []
         self.tasks = TaskGroup("core", lambda name, error: self.errors.append(error))
+        self.addresses: dict[str, list[str]] = {}
+        self.network = NetworkChecker(NetworkFeatures(), self._resolve)
         self.creator = SandboxCreator(
             templates=self.templates,
             sandboxes=self.store,
@@ -154,9 +170,14 @@ class Core:
             nodes=self.nodes,
             routes=self.routes,
             usage=self.usage,
+            network=self.network,
             starts=self.usage,
             tokens=SandboxTokens("seed"),
             tasks=self.tasks,
         )
         self.extender = SandboxExtender(self.store, self.nodes, self.clock)
         self.killer = SandboxKiller(self.store, self.nodes, self.routes, self.clock, self.tasks)
+        self.updater = NetworkUpdater(self.store, self.nodes, self.network)
+
+    async def _resolve(self, name: str) -> list[str]:
+        return self.addresses.get(name, [])

@@ -17,12 +17,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sandbank.artifacts.builds import Build, BuildStore
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoRole, ServiceInfoStatus
 from sandbank.contracts.orchestrator import SandboxCreateRequest, SandboxDeleteRequest, SandboxUpdateRequest
-from sandbank.domain.errors import ConflictError, DeniedError, InvalidError, NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.errors import ConflictError, InvalidError, NotFoundError, SandbankError, UnavailableError
 from sandbank.domain.identifiers import new_sandbox_id
 from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.orchestrator.wiring import OrchestratorService, build
 from sandbank.rpc.orchestrator import OrchestratorClient
-from sandbank.runtime.driver import CLOSED
+from sandbank.runtime.driver import CLOSED, OPEN, EgressPolicy, EgressProxy
 from tests.unit.orchestrator.memory_driver import Kernel, MemoryDriver
 
 
@@ -211,7 +211,7 @@ async def test_what_the_node_does_not_offer_is_refused(client: OrchestratorClien
             await client.create(request)
         return type(caught.value)
 
-    for change in ("sandbox_id", "template_missing", "vcpu", "times", "proxy", "rules", "volumes", "snapshot"):
+    for change in ("sandbox_id", "template_missing", "vcpu", "times", "proxy", "network", "volumes", "snapshot"):
         request = new_request()
         expected: type[SandbankError] = InvalidError
         match change:
@@ -225,10 +225,9 @@ async def test_what_the_node_does_not_offer_is_refused(client: OrchestratorClien
             case "times":
                 request.ClearField("end_time")
             case "proxy":
-                request.sandbox.network.egress.egress_proxy_address = "proxy:1080"
-                expected = DeniedError
-            case "rules":
-                request.sandbox.network.egress.denied_cidrs.append("8.8.8.8/32")
+                request.sandbox.network.egress.egress_proxy_address = "proxy"
+            case "network":
+                request.sandbox.network.egress.denied_cidrs.append("8.8.8.8/33")
             case "volumes":
                 request.sandbox.volumeMounts.add(id="volume")
             case "snapshot":
@@ -244,10 +243,53 @@ async def test_denying_everything_is_offered(client: OrchestratorClient, world: 
     for request in (by_flag, by_rule):
         await client.create(request)
         assert world.kernel.sandboxes[request.sandbox.sandbox_id].egress == CLOSED
-        update = SandboxUpdateRequest(sandbox_id=request.sandbox.sandbox_id)
-        update.egress.SetInParent()
-        with pytest.raises(ConflictError):
+
+
+async def test_egress_rules_are_replaced_and_outlive_the_node(client: OrchestratorClient, world: World) -> None:
+    request = new_request()
+    egress = request.sandbox.network.egress
+    egress.denied_cidrs.append("0.0.0.0/0")
+    egress.allowed_cidrs.append("8.8.8.8/32")
+    egress.allowed_domains.append("*.example.com")
+    egress.egress_proxy_address, egress.egress_proxy_username, egress.egress_proxy_password = "198.51.100.7:1080", "me", "secret"
+    egress.rules["api.example.com"].rules.add().transform.headers["X-Key"] = "value"
+    sandbox_id = request.sandbox.sandbox_id
+    await client.create(request)
+    proxy = EgressProxy("198.51.100.7", 1080, "me", "secret")
+    headers = {"api.example.com": {"X-Key": "value"}}
+    policy = EgressPolicy(("8.8.8.8/32",), ("0.0.0.0/0",), ("*.example.com",), proxy, headers)
+    assert world.kernel.sandboxes[sandbox_id].egress == policy
+    (listed,) = (await client.list()).sandboxes
+    assert not listed.config.network.HasField("egress"), "lists carry no credentials, and no rules that nobody asks for"
+
+    update = SandboxUpdateRequest(sandbox_id=sandbox_id, requested_network_json='{"denyOut":["1.1.1.1"]}', allow_internet_access=True)
+    update.egress.denied_cidrs.append("1.1.1.1/32")
+    await client.update(update)
+    assert world.kernel.sandboxes[sandbox_id].egress == EgressPolicy(denied_cidrs=("1.1.1.1/32",))
+    (listed,) = (await client.list()).sandboxes
+    assert (listed.config.requested_network_json, listed.config.allow_internet_access) == ('{"denyOut":["1.1.1.1"]}', True)
+
+    cleared = SandboxUpdateRequest(sandbox_id=sandbox_id)
+    cleared.egress.SetInParent()
+    await client.update(cleared)
+    assert world.kernel.sandboxes[sandbox_id].egress == OPEN
+    with pytest.raises(NotFoundError):
+        await client.update(SandboxUpdateRequest(sandbox_id=new_sandbox_id(), egress=cleared.egress))
+
+
+async def test_rules_that_cannot_be_recorded_are_taken_back(client: OrchestratorClient, world: World) -> None:
+    request = new_request()
+    await client.create(request)
+    update = SandboxUpdateRequest(sandbox_id=request.sandbox.sandbox_id)
+    update.egress.denied_cidrs.append("0.0.0.0/0")
+    records = world.settings.data_dir / "records"
+    records.rename(records.with_suffix(".away"))
+    try:
+        with pytest.raises(UnavailableError):
             await client.update(update)
+    finally:
+        records.with_suffix(".away").rename(records)
+    assert world.kernel.sandboxes[request.sandbox.sandbox_id].egress == OPEN
 
 
 async def test_info(client: OrchestratorClient) -> None:

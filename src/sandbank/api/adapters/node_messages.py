@@ -7,19 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.contracts.orchestrator import (
     RunningSandbox,
     SandboxConfig,
     SandboxCreateRequest,
     SandboxCreateResponse,
+    SandboxEgressProxyTls,
     SandboxNetworkConfig,
     SandboxNetworkEgressConfig,
     SandboxNetworkIngressConfig,
+    SandboxUpdateRequest,
 )
 from sandbank.domain.sandbox import Sandbox
-
-_EVERYTHING = "0.0.0.0/0"
 
 
 def to_timestamp(at: datetime) -> Timestamp:
@@ -75,8 +76,34 @@ def _network(start: SandboxStart) -> SandboxNetworkConfig:
     if start.mask_request_host is not None:
         ingress.mask_request_host = start.mask_request_host
     ingress.https_ports.extend(start.https_ports)
-    egress = SandboxNetworkEgressConfig(denied_cidrs=[_EVERYTHING] if start.allow_internet_access is False else [])
-    return SandboxNetworkConfig(ingress=ingress, egress=egress)
+    return SandboxNetworkConfig(ingress=ingress, egress=egress_message(start.egress))
+
+
+def egress_message(wish: EgressWish) -> SandboxNetworkEgressConfig:
+    """Egress rules as a node is told them."""
+    egress = SandboxNetworkEgressConfig(
+        allowed_cidrs=wish.allowed_cidrs, denied_cidrs=wish.denied_cidrs, allowed_domains=wish.allowed_domains
+    )
+    for domain, headers in wish.rules.items():
+        egress.rules[domain].rules.add().transform.headers.update(headers)
+    if wish.proxy is not None:
+        egress.egress_proxy_address = wish.proxy.address
+        egress.egress_proxy_username = wish.proxy.username or ""
+        egress.egress_proxy_password = wish.proxy.password or ""
+        if wish.proxy.tls is not None:
+            name, certificate = wish.proxy.tls
+            egress.egress_proxy_tls.CopyFrom(SandboxEgressProxyTls(server_name=name or "", ca_cert=certificate or ""))
+    return egress
+
+
+def egress_update(sandbox: Sandbox, wish: EgressWish, allow_internet_access: bool | None) -> SandboxUpdateRequest:
+    """New egress rules for a sandbox whose record is to become `sandbox`."""
+    request = SandboxUpdateRequest(sandbox_id=sandbox.sandbox_id, egress=egress_message(wish))
+    if sandbox.network is not None:
+        request.requested_network_json = json.dumps(sandbox.network)
+    if allow_internet_access is not None:
+        request.allow_internet_access = allow_internet_access
+    return request
 
 
 def read_started(response: SandboxCreateResponse, start: SandboxStart, now: datetime) -> Started:

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.api.adapters.node_messages import create_request, read_running, read_started, to_timestamp
+from sandbank.api.adapters.node_messages import create_request, egress_update, read_running, read_started, to_timestamp
+from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.ports import NodeLoad
 from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus
 from sandbank.contracts.orchestrator import SandboxDeleteRequest, SandboxUpdateRequest
 from sandbank.domain.errors import NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.sandbox import Sandbox
 from sandbank.rpc.orchestrator import OrchestratorClient
 
 _ABANDONED_KEPT = timedelta(hours=25)  # no sandbox outlives the longest timeout
@@ -90,6 +92,10 @@ class NodePool:
     async def set_end(self, node_id: str, sandbox_id: str, end_at: datetime) -> None:
         """See `sandbank.api.core.ports.Nodes.set_end`."""
         await self._get(node_id).client.update(SandboxUpdateRequest(sandbox_id=sandbox_id, end_time=to_timestamp(end_at)))
+
+    async def set_egress(self, sandbox: Sandbox, wish: EgressWish, allow_internet_access: bool | None) -> None:
+        """See `sandbank.api.core.ports.Nodes.set_egress`."""
+        await self._get(sandbox.node_id).client.update(egress_update(sandbox, wish, allow_internet_access))
 
     async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
         """See `sandbank.api.core.ports.Nodes.delete`."""

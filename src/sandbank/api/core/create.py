@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbank.aiokit.tasks import TaskGroup, finish
-from sandbank.api.core.network_options import parse_network
+from sandbank.api.core.network_options import NetworkChecker
 from sandbank.api.core.payload import check_payload
 from sandbank.api.core.placement import SandboxPlacer
 from sandbank.api.core.ports import Nodes, Reservations, Routes, Sandboxes, Starts, Templates, Usage
@@ -94,6 +94,7 @@ class SandboxCreator:
         nodes: Nodes,
         routes: Routes,
         usage: Usage,
+        network: NetworkChecker,
         starts: Starts,
         tokens: SandboxTokens,
         tasks: TaskGroup,
@@ -105,20 +106,21 @@ class SandboxCreator:
         self._placer = SandboxPlacer(nodes)
         self._routes = routes
         self._usage = usage
+        self._network = network
         self._starts = starts
         self._tokens = tokens
         self._tasks = tasks
 
-    async def create(self, team: Team, request: CreateSandbox) -> Sandbox:
-        """A running sandbox whose agent has answered once.
+    async def create(self, team: Team, request: CreateSandbox, sandbox_id: str | None = None) -> Sandbox:
+        """A running sandbox whose agent has answered once; with `sandbox_id` for an ID, which must be new.
 
         Raises `InvalidError`, `NotFoundError` (template), `ExhaustedError` (quota) and what `SandboxPlacer.place` does. A cancelled caller
         leaves a sandbox that lives until its timeout: it is never half made.
         """
-        start = await self._prepare(team, request)
+        start = await self._prepare(team, request, sandbox_id or new_sandbox_id())
         return await asyncio.shield(self._tasks.start("create", self._run(team, start)))
 
-    async def _prepare(self, team: Team, request: CreateSandbox) -> SandboxStart:
+    async def _prepare(self, team: Team, request: CreateSandbox, sandbox_id: str) -> SandboxStart:
         template = await self._templates.get(team, _reference(request.template))
         if request.timeout_seconds == 0:
             raise InvalidError("Timeout must be greater than 0")
@@ -126,10 +128,11 @@ class SandboxCreator:
         _check_lifecycle(request)
         if request.secure:
             _check_secure(template)
-        network = parse_network(request.network, secure=request.secure)
+        network = await self._network.check(
+            request.network, request.allow_internet_access, envd_version=template.envd_version, secure=request.secure
+        )
         _check_extras(request)
         check_payload(request.metadata, request.env_vars, request.network)
-        sandbox_id = new_sandbox_id()
         return SandboxStart(
             sandbox_id=sandbox_id,
             team_id=team.team_id,
@@ -144,6 +147,7 @@ class SandboxCreator:
             allow_internet_access=request.allow_internet_access,
             network=network.requested,
             https_ports=network.https_ports,
+            egress=network.egress,
         )
 
     async def _run(self, team: Team, start: SandboxStart) -> Sandbox:

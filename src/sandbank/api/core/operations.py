@@ -14,7 +14,9 @@ from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
 from sandbank.api.core.metrics import MetricReader
+from sandbank.api.core.network_update import NetworkUpdater
 from sandbank.api.core.ports import Readiness, Sandboxes
+from sandbank.api.core.rate_limits import RateLimits
 from sandbank.api.core.team_selection import TeamSelector
 
 
@@ -35,4 +37,6 @@ class Operations:
     access_tokens: AccessTokens
     logs: LogReader
     metrics: MetricReader
+    network: NetworkUpdater
+    rate_limits: RateLimits
     readiness: Readiness

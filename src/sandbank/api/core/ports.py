@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.api.core.team import Membership, Team
 from sandbank.api.core.template import Template
@@ -97,6 +98,10 @@ class Sandboxes(Protocol):
 
     async def set_end(self, sandbox_id: str, execution_id: str, end_at: datetime) -> bool: ...
 
+    async def update(self, sandbox_id: str, execution_id: str, change: Callable[[Sandbox], Sandbox]) -> Sandbox | None:
+        """Replace a running execution's record by what `change` makes of it, in one step; None if it is gone."""
+        ...
+
     async def begin(self, sandbox_id: str, target: SandboxState) -> Transition | None: ...
 
     def lock(self, sandbox_id: str) -> AbstractAsyncContextManager[None]: ...
@@ -153,6 +158,9 @@ class Nodes(Protocol):
         """Returns when the agent inside has answered."""
 
     async def set_end(self, node_id: str, sandbox_id: str, end_at: datetime) -> None: ...
+
+    async def set_egress(self, sandbox: Sandbox, wish: EgressWish, allow_internet_access: bool | None) -> None:
+        """Replace what `sandbox`, the record as it is to become, may reach: in force, and remembered by the node, when it returns."""
 
     async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
         """Unroutable when it returns; `NotFoundError` if it was not there."""

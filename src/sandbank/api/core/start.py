@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sandbank.api.core.egress import NO_WISH, EgressWish
 from sandbank.api.core.template import Template
 from sandbank.domain.sandbox import Sandbox
 
@@ -28,6 +29,7 @@ class SandboxStart:
     allow_internet_access: bool | None
     network: Mapping[str, Any] | None
     https_ports: tuple[int, ...] = ()
+    egress: EgressWish = NO_WISH
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sandbank.contracts.orchestrator import (
 from sandbank.domain.errors import ConflictError, InvalidError
 from sandbank.domain.identifiers import is_sandbox_id
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder
-from sandbank.orchestrator.endpoints.egress import parse_egress
+from sandbank.orchestrator.endpoints.egress import settle_egress
 
 
 def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
@@ -26,6 +26,7 @@ def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
     _check(request)
     execution_id = config.execution_id or str(uuid.uuid4())
     config.execution_id = execution_id
+    egress = settle_egress(config)
     ingress = config.network.ingress
     return SandboxOrder(
         sandbox_id=config.sandbox_id,
@@ -42,7 +43,7 @@ def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
         access_token=config.envd_access_token if config.HasField("envd_access_token") else None,
         default_user=config.default_user or None,
         default_workdir=config.default_workdir or None,
-        egress=parse_egress(config),
+        egress=egress,
         traffic_token=ingress.traffic_access_token if ingress.HasField("traffic_access_token") else None,
         mask_host=ingress.mask_request_host if ingress.HasField("mask_request_host") else None,
         https_ports=frozenset(ingress.https_ports),
@@ -51,9 +52,11 @@ def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
 
 
 def to_wire(sandbox: RunningSandbox, node_id: str, driver: str) -> WireSandbox:
-    """As `List` shows it; without the variables, which nobody asks a node for and which are most of it."""
+    """As `List` shows it; without the variables and the egress rules, which nobody asks a node for and which are most of it."""
     config = SandboxConfig.FromString(sandbox.config)
     config.ClearField("env_vars")
+    if config.HasField("network"):
+        config.network.ClearField("egress")
     return WireSandbox(
         config=config,
         client_id=node_id,

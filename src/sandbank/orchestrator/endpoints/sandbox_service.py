@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from google.protobuf.empty_pb2 import Empty
 
 from sandbank.contracts.orchestrator import (
+    SandboxConfig,
     SandboxCreateRequest,
     SandboxCreateResponse,
     SandboxDeleteRequest,
@@ -14,14 +16,17 @@ from sandbank.contracts.orchestrator import (
     SandboxUpdateRequest,
     SchedulingMetadata,
 )
-from sandbank.domain.errors import ConflictError, NotFoundError
+from sandbank.domain.errors import NotFoundError
 from sandbank.orchestrator.core.create import Creation
+from sandbank.orchestrator.core.egress_update import EgressUpdate
 from sandbank.orchestrator.core.events import UPDATED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.ports import Clock, Events, SandboxRecords
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.update import move_end
+from sandbank.orchestrator.endpoints.egress import parse_egress, replace_egress
 from sandbank.orchestrator.endpoints.order import parse_order, to_datetime, to_timestamp, to_wire
+from sandbank.runtime.driver import EgressPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class SandboxEndpoints:
     records: SandboxRecords
     creation: Creation
     removal: Removal
+    egress: EgressUpdate
     events: Events
     clock: Clock
 
@@ -50,11 +56,11 @@ class SandboxEndpoints:
         )
 
     async def update(self, request: SandboxUpdateRequest) -> Empty:
-        """Moves the end. New egress rules are refused as a whole, and with them the request: the driver cannot change them later."""
+        """Moves the end, replaces the egress rules, or both: rules first, which may be refused."""
         if request.sandbox_id not in self.inventory.running:
             raise NotFoundError("sandbox not found")
         if request.HasField("egress"):
-            raise ConflictError("failed to update sandbox: this node cannot change the egress rules of a running sandbox")
+            await self.egress.apply(request.sandbox_id, partial(_with_rules, request))
         if request.HasField("end_time"):
             moved = move_end(self.inventory, self.records, request.sandbox_id, to_datetime(request.end_time))
             self.events.emit(LifecycleEvent(UPDATED, self.clock(), moved, end_moved=True))
@@ -69,3 +75,10 @@ class SandboxEndpoints:
         """Unroutable at once, removed in the background."""
         self.removal.delete(request.sandbox_id, request.kill_reason or "unknown")
         return Empty()
+
+
+def _with_rules(request: SandboxUpdateRequest, config: bytes) -> tuple[bytes, EgressPolicy, EgressPolicy]:
+    changed = SandboxConfig.FromString(config)
+    before = parse_egress(changed.network.egress)
+    policy = replace_egress(changed, request)
+    return changed.SerializeToString(), policy, before

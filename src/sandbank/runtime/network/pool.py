@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
-from sandbank.domain.errors import InternalError, NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.errors import InternalError, InvalidError, NotFoundError, SandbankError, UnavailableError
 from sandbank.runtime.driver import CLOSED, OPEN, EgressPolicy, NodeLayout
 from sandbank.runtime.linux.nftables import NftError
 from sandbank.runtime.network.egress.flow import Handler
@@ -61,6 +61,7 @@ class SlotPool:
         self._plan = NetworkPlan(layout)
         self._make_namespaces = make_namespaces
         self._settings = settings
+        self._handler = handler
         self._links = Links(self._plan)
         self._firewall = Firewall(self._plan, settings)
         self._resolver = Resolver(settings, self._plan.resolver_ip)
@@ -141,6 +142,8 @@ class SlotPool:
 
         Two changes of one slot must not overlap. Cancelled, the change is made all the same.
         """
+        if policy.transforms and self._handler is None:
+            raise InvalidError("this node cannot set headers of requests")
         judge = Judge(policy)
         # The proxy knows first: what the firewall redirects to it must find the policy there.
         before = self._egress.set_tenant(slot.ip, Tenant(sandbox_id, judge))

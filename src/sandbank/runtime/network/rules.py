@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, collapse_addresses
 
+from sandbank.domain.internal_networks import INTERNAL_IPV4
 from sandbank.runtime.linux.nftables import Command
 from sandbank.runtime.network.plan import NetworkPlan
 from sandbank.runtime.network.settings import NetworkSettings
@@ -27,19 +28,6 @@ from sandbank.runtime.network.statements import (
     state,
 )
 
-# Contract data-plane §11.3, then what no packet from a sandbox has business with: this network, benchmarking, multicast, reserved.
-NEVER_REACHED = (
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "0.0.0.0/8",
-    "198.18.0.0/15",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-)
 # nft's priorities: conntrack runs at -200, destination NAT at -100, filters at 0, source NAT at 100.
 _BEFORE_NAT, _NAT_IN, _BEFORE_FILTERS, _NAT_OUT = -150, -100, -10, 100
 
@@ -65,7 +53,7 @@ def table(plan: NetworkPlan, settings: NetworkSettings) -> list[Command]:
 
 def never_reached(plan: NetworkPlan) -> list[IPv4Network]:
     """What no sandbox of this node reaches, its own network included; sorted and without overlaps."""
-    return list(collapse_addresses([*map(IPv4Network, NEVER_REACHED), plan.subnet]))
+    return list(collapse_addresses([*map(IPv4Network, INTERNAL_IPV4), plan.subnet]))
 
 
 def _sets(plan: NetworkPlan) -> list[Command]:

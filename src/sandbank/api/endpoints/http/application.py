@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from sandbank.api.core.operations import Operations
-from sandbank.api.endpoints.http import access_tokens, admin_teams, api_keys, errors, lifecycle, logs, metrics, sandboxes, teams
+from sandbank.api.endpoints.http import access_tokens, admin_teams, api_keys, errors, lifecycle, logs, metrics, network, sandboxes, teams
 from sandbank.api.endpoints.http.boundary import RequestBoundary
 from sandbank.domain.errors import SandbankError
 from sandbank.version import VERSION
@@ -44,6 +44,7 @@ _EXPOSED_HEADERS = [
     "RateLimit-Reset",
     "Retry-After",
     "Should-Retry",
+    "X-Request-Id",
 ]
 
 
@@ -55,7 +56,7 @@ def build_application(operations: Operations, domain: str | None) -> ASGIApp:
     app.add_exception_handler(SandbankError, errors.on_domain_error)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_parameters)
     app.add_exception_handler(HTTPException, errors.on_no_route)
-    for router in (metrics.router, sandboxes.router, lifecycle.router, logs.router, teams.router):
+    for router in (metrics.router, sandboxes.router, lifecycle.router, network.router, logs.router, teams.router):
         app.include_router(router)
     for router in (api_keys.router, access_tokens.router, admin_teams.router):
         app.include_router(router)

@@ -73,13 +73,6 @@ for _operation in _REFUSALS:
     )
 
 
-@router.put("/sandboxes/{sandbox_id}/network", status_code=204)
-async def update_network(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
-    """Refused: rules for a running sandbox would not be enforced."""
-    await get_own(operations(request).sandboxes, team, sandbox_id_of(sandbox_id))
-    raise InvalidError("This release of Sandbank cannot change the network of a running sandbox yet.")
-
-
 @router.get("/snapshots")
 async def list_snapshots(team: CallingTeam) -> Response:
     """There are none, since none can be made."""

@@ -19,17 +19,57 @@ class AutoResume(_Body):
     enabled: bool
 
 
-class Network(_Body):
-    """Network options, as far as their types go; the rules are the core's."""
+class ProxyTls(_Body):
+    """TLS to an egress proxy."""
+
+    enabled: bool
+    server_name: str | None = Field(None, alias="serverName")
+    ca_cert: str | None = Field(None, alias="caCert")
+
+
+class EgressProxy(_Body):
+    """A SOCKS5 proxy."""
+
+    address: str
+    username: str | None = None
+    password: str | None = None
+    tls: ProxyTls | None = None
+
+
+class Transform(_Body):
+    """Headers to set."""
+
+    headers: dict[str, str] | None = None
+
+
+class NetworkRule(_Body):
+    """What happens to requests to a domain."""
+
+    transform: Transform | None = None
+
+
+class Egress(_Body):
+    """The way out, as far as types go; the rules are the core's."""
+
+    allow_out: list[str] | None = Field(None, alias="allowOut")
+    deny_out: list[str] | None = Field(None, alias="denyOut")
+    rules: dict[str, list[NetworkRule]] | None = None
+    egress_proxy: EgressProxy | None = Field(None, alias="egressProxy")
+    dns_servers: list[str] | None = Field(None, alias="dnsServers")
+
+
+class Network(Egress):
+    """All network options of a create."""
 
     allow_public_traffic: bool | None = Field(None, alias="allowPublicTraffic")
     mask_request_host: str | None = Field(None, alias="maskRequestHost")
-    allow_out: list[str] | None = Field(None, alias="allowOut")
-    deny_out: list[str] | None = Field(None, alias="denyOut")
-    rules: dict[str, Any] | None = None
-    egress_proxy: dict[str, Any] | None = Field(None, alias="egressProxy")
-    dns_servers: list[str] | None = Field(None, alias="dnsServers")
     https_ports: list[int] | None = Field(None, alias="httpsPorts")
+
+
+class NetworkUpdate(Egress):
+    """`PUT /sandboxes/{id}/network`."""
+
+    allow_internet_access: bool | None = None
 
 
 class VolumeMount(_Body):
