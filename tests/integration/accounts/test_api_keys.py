@@ -8,10 +8,12 @@ import uuid
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import select, update
 
 from sandbank.api.adapters.account_teams import AccountTeams
 from sandbank.api.adapters.account_users import AccountUsers
+from sandbank.api.core.access_keys import AccessTokens
 from sandbank.api.core.ports import Identity
 from sandbank.db.models_accounts import Team, TeamApiKey
 from sandbank.domain.credentials import API_KEY_PREFIX, hash_credential
@@ -224,3 +226,13 @@ async def test_odd_keys_are_no_keys(accounts: Accounts) -> None:
     for value in odd:
         response = await accounts.client.get("/sandboxes", headers=[(b"X-API-Key", value.encode())])
         assert response.status_code in (400, 401, 431), value
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_access_tokens_can_be_given_up(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AccessTokens, "is_provisioned", property(lambda _: False), raising=False)
+    signed_in = {"Authorization": accounts.member()["Authorization"]}
+    response = await accounts.client.post("/access-tokens", headers=signed_in, json={"name": "x"})
+    said(response, 410, "Access tokens are not provisioned any more")
+    # Strangers are told nothing of it.
+    assert (await accounts.client.post("/access-tokens", json={"name": "x"})).status_code == 401
