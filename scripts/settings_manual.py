@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 
 from sandbank.api.settings import ApiSettings
 from sandbank.cli.settings import NodeSettings
+from sandbank.clickhouse.settings import ClickHouseSettings
 from sandbank.client_proxy.settings import ClientProxySettings
 from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.telemetry.settings import TelemetrySettings
@@ -24,6 +25,7 @@ GROUPS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Orchestrator", OrchestratorSettings),
     ("API", ApiSettings),
     ("Client proxy", ClientProxySettings),
+    ("Analytics", ClickHouseSettings),
     ("Telemetry", TelemetrySettings),
 )
 

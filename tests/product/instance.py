@@ -18,7 +18,17 @@ SEEDED_ACCESS_TOKEN = "sk_e2b_89215020937a4c989cde33d7bc647715"
 COLD_START_SECONDS = 600.0
 """A first start builds the `base` template from packages: the network's speed decides, so the bound is generous."""
 
-SERVICE_VARIABLES = ("SANDBANK_", "E2B_", "POSTGRES_", "REDIS_", "CLICKHOUSE_", "LOKI_", "ADMIN_TOKEN", "EDGE_SECRET", "SANDBOX_ACCESS_TOKEN")
+SERVICE_VARIABLES = (
+    "SANDBANK_",
+    "E2B_",
+    "POSTGRES_",
+    "REDIS_",
+    "CLICKHOUSE_",
+    "LOKI_",
+    "ADMIN_TOKEN",
+    "EDGE_SECRET",
+    "SANDBOX_ACCESS_TOKEN",
+)
 
 
 class InstanceError(AssertionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import pickle
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.clickhouse.engine import LENGTH, encode
@@ -38,6 +40,8 @@ class ServerBackend:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._where = urlsplit(dsn).netloc.rpartition("@")[2]
+        logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it logs what it raises, with a traceback
         self._client: Any = None
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="clickhouse")
 
@@ -53,7 +57,7 @@ class ServerBackend:
             await asyncio.to_thread(client.close)
 
     def _ask(self, operation: str, *arguments: Any) -> Any:
-        from clickhouse_connect.driver.exceptions import ClickHouseError
+        from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
         try:
             client = self._connected()
@@ -65,7 +69,9 @@ class ServerBackend:
                 client.insert(table, rows, column_names=columns)
                 return None
             client.command(arguments[0])
-        except (ClickHouseError, OSError) as error:
+        except (OperationalError, OSError) as error:
+            raise UnavailableError(f"ClickHouse at {self._where} cannot be reached") from error
+        except ClickHouseError as error:
             raise UnavailableError(f"ClickHouse: {_first_line(error)}") from error
         return None
 
