@@ -10,12 +10,15 @@ from __future__ import annotations
 class SandbankError(Exception):
     """Base of every error with a meaning for a client; `message` is what the client reads."""
 
-    def __init__(self, message: str, *, error_code: str | None = None, should_retry: bool | None = None) -> None:
+    def __init__(
+        self, message: str, *, error_code: str | None = None, should_retry: bool | None = None, retry_after_seconds: int | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.error_code = error_code
         # What we know better than a status code says: False for a failure that sending again cannot cure or might repeat the effect of.
         self.should_retry = should_retry
+        self.retry_after_seconds = retry_after_seconds
 
 
 class InvalidError(SandbankError):

@@ -8,30 +8,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from sandbank.domain.errors import (
-    ConflictError,
-    DeadlineError,
-    DeniedError,
-    ExhaustedError,
-    InternalError,
-    InvalidError,
-    NotFoundError,
-    SandbankError,
-    UnauthenticatedError,
-    UnavailableError,
-)
-
-_STATUS_OF_CATEGORY: dict[type[SandbankError], int] = {
-    InvalidError: 400,
-    UnauthenticatedError: 401,
-    DeniedError: 403,
-    NotFoundError: 404,
-    ConflictError: 409,
-    ExhaustedError: 429,
-    InternalError: 500,
-    UnavailableError: 503,
-    DeadlineError: 504,
-}
+from sandbank.domain.errors import SandbankError
+from sandbank.servicekit.http_status import status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +58,4 @@ def problem(status: int, message: str, allow: tuple[str, ...] = ()) -> Answer:
 
 def problem_of(error: SandbankError) -> Answer:
     """A domain error, by its nearest category."""
-    status = next((_STATUS_OF_CATEGORY[kind] for kind in type(error).__mro__ if kind in _STATUS_OF_CATEGORY), 500)
-    return problem(status, error.message)
+    return problem(status_of(error), error.message)

@@ -1,15 +1,22 @@
-"""The outermost layer: routing on the raw path, a bound on time, no exception beyond it."""
+"""The outermost layer: routing on the raw path, a bound on time, an ID for each request, no exception beyond it."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+import secrets
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbank.api.endpoints.http.errors import error_response
 
+EXTRA_HEADERS = "sandbank.extra_headers"
+"""Where in a request's scope inner layers leave headers for the answer, whichever it will be."""
+
 _REQUEST_SECONDS = 70.0
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_NO_STORE = (b"cache-control", b"no-store")
 
 _log = structlog.get_logger("sandbank.api")
 
@@ -18,7 +25,8 @@ class RequestBoundary:
     """Wraps the application.
 
     Clients encode slashes within parameters (`team%2Falias`), so routes must see the path as it was sent;
-    endpoints decode their parameters.
+    endpoints decode their parameters. Every answer carries `X-Request-Id`, the caller's own if it sent a sane one, and every line that is
+    logged on the way has it as `request_id`.
     """
 
     def __init__(self, app: ASGIApp, request_seconds: float = _REQUEST_SECONDS) -> None:
@@ -31,24 +39,41 @@ class RequestBoundary:
             await self._app(scope, receive, send)
             return
         scope["path"] = scope.get("raw_path", scope["path"].encode()).decode("ascii", "replace").partition("?")[0]
+        request_id = _request_id(scope)
+        added = [(b"x-request-id", request_id)]
+        if scope["path"].startswith("/secrets"):
+            added.append(_NO_STORE)
         started = False
 
-        async def note_start(message: Message) -> None:
+        async def complete(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *added, *scope.get(EXTRA_HEADERS, ())]
+                if message["status"] >= 500:
+                    _log.warning("request failed", method=scope["method"], path=scope["path"], status=message["status"])
             await send(message)
 
-        try:
-            async with asyncio.timeout(self._request_seconds):
-                await self._app(scope, receive, note_start)
-        except TimeoutError:
-            _log.warning("request took too long", method=scope["method"], path=scope["path"])
-            if started:
-                raise
-            # It may yet be done: sending it again by itself could do it twice.
-            await error_response(504, "the request took too long", should_retry=False)(scope, receive, send)
-        except Exception:  # request boundary
-            _log.exception("request failed", method=scope["method"], path=scope["path"])
-            if started:
-                raise
-            await error_response(500, "internal error", "internal_server_error", should_retry=False)(scope, receive, send)
+        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
+            try:
+                async with asyncio.timeout(self._request_seconds):
+                    await self._app(scope, receive, complete)
+            except TimeoutError:
+                _log.warning("request took too long", method=scope["method"], path=scope["path"])
+                if started:
+                    raise
+                # It may yet be done: sending it again by itself could do it twice.
+                await error_response(504, "the request took too long", should_retry=False)(scope, receive, complete)
+            except Exception:  # request boundary
+                _log.exception("request broke", method=scope["method"], path=scope["path"])
+                if started:
+                    raise
+                await error_response(500, "internal error", "internal_server_error", should_retry=False)(scope, receive, complete)
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
+            given: bytes = value
+            return given
+    return secrets.token_hex(8).encode()

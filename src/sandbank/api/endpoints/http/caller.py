@@ -9,8 +9,11 @@ from fastapi import Depends, Request
 
 from sandbank.api.core.authentication import Manager
 from sandbank.api.core.operations import Operations
+from sandbank.api.core.rate_limits import RateLimitedError, whole_seconds
 from sandbank.api.core.team import Team, require_allowed
+from sandbank.api.endpoints.http.boundary import EXTRA_HEADERS
 from sandbank.domain.identifiers import parse_sandbox_id
+from sandbank.domain.rate_limit import RateVerdict
 
 
 def operations(request: Request) -> Operations:
@@ -21,8 +24,30 @@ def operations(request: Request) -> Operations:
 
 async def _team(request: Request) -> Team:
     team = await operations(request).authenticator.team(request.headers)
-    require_allowed(team, request.method, request.scope["route"].path)
+    await _admit(request, team)
     return team
+
+
+async def _admit(request: Request, team: Team) -> None:
+    """What a team may do, and how often (REST contract §1: limits come before the gate)."""
+    route = request.scope["route"].path
+    try:
+        verdict = await operations(request).rate_limits.count(team, route)
+    except RateLimitedError as error:
+        _tell(request, error.verdict)
+        raise
+    if verdict is not None:
+        _tell(request, verdict)
+    require_allowed(team, request.method, route)
+
+
+def _tell(request: Request, verdict: RateVerdict) -> None:
+    # The outermost layer adds these to whatever the answer will be.
+    request.scope[EXTRA_HEADERS] = [
+        (b"ratelimit-limit", b"%d" % verdict.limit),
+        (b"ratelimit-remaining", b"%d" % verdict.remaining),
+        (b"ratelimit-reset", b"%d" % whole_seconds(verdict.reset_after_seconds)),
+    ]
 
 
 async def _user(request: Request) -> str:
@@ -43,7 +68,7 @@ async def _member_or_operator(request: Request) -> Manager:
 
 async def _manager(request: Request, *, operators: bool) -> Manager:
     manager = await operations(request).authenticator.manager(request.headers, operators=operators)
-    require_allowed(manager.team, request.method, request.scope["route"].path)
+    await _admit(request, manager.team)
     return manager
 
 

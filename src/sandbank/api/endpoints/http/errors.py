@@ -10,52 +10,45 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from sandbank.api.core.idempotency import IdempotencyMismatchError
-from sandbank.domain.errors import (
-    ConflictError,
-    DeadlineError,
-    DeniedError,
-    ExhaustedError,
-    InternalError,
-    InvalidError,
-    NotFoundError,
-    SandbankError,
-    UnauthenticatedError,
-    UnavailableError,
-)
+from sandbank.domain.errors import InvalidError, SandbankError, UnavailableError
+from sandbank.servicekit.http_status import STATUS_OF_CATEGORY, status_of
+
+# What is merely not there at the moment may be there in a moment: the official clients wait that long before they ask again.
+_UNAVAILABLE_SECONDS = 1
 
 
 class BodyTooLargeError(InvalidError):
     """The request's body exceeds what is read."""
 
 
-STATUS_OF_CATEGORY: dict[type[SandbankError], int] = {
-    BodyTooLargeError: 413,
-    IdempotencyMismatchError: 422,
-    InvalidError: 400,
-    UnauthenticatedError: 401,
-    DeniedError: 403,
-    NotFoundError: 404,
-    ConflictError: 409,
-    ExhaustedError: 429,
-    InternalError: 500,
-    UnavailableError: 503,
-    DeadlineError: 504,
-}
+_STATUS_OF_CATEGORY = {**STATUS_OF_CATEGORY, BodyTooLargeError: 413, IdempotencyMismatchError: 422}
 
 
-def error_response(status: int, message: str, error_code: str | None = None, should_retry: bool | None = None) -> JSONResponse:
+def error_response(
+    status: int,
+    message: str,
+    error_code: str | None = None,
+    should_retry: bool | None = None,
+    retry_after_seconds: int | None = None,
+) -> JSONResponse:
     """The universal body. `Should-Retry` overrides what the Python SDK would do by status (sdk-latest contract §1.2)."""
     body: dict[str, Any] = {"code": status, "message": message}
     if error_code is not None:
         body["error_code"] = error_code
-    headers = None if should_retry is None else {"Should-Retry": "true" if should_retry else "false"}
+    headers: dict[str, str] = {}
+    if should_retry is not None:
+        headers["Should-Retry"] = "true" if should_retry else "false"
+    if retry_after_seconds is not None:
+        headers["Retry-After"] = str(retry_after_seconds)
     return JSONResponse(body, status, headers)
 
 
 def response_of(error: SandbankError) -> JSONResponse:
     """A domain error's response, by its nearest category."""
-    status = next((STATUS_OF_CATEGORY[kind] for kind in type(error).__mro__ if kind in STATUS_OF_CATEGORY), 500)
-    return error_response(status, error.message, error.error_code, error.should_retry)
+    retry_after = error.retry_after_seconds
+    if retry_after is None and isinstance(error, UnavailableError) and error.should_retry is not False:
+        retry_after = _UNAVAILABLE_SECONDS
+    return error_response(status_of(error, _STATUS_OF_CATEGORY), error.message, error.error_code, error.should_retry, retry_after)
 
 
 async def on_domain_error(_request: Request, error: Exception) -> JSONResponse:

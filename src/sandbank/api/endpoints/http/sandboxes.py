@@ -60,14 +60,18 @@ async def create_v2(request: Request, team: CallingTeam) -> Response:
     raw = await body.read_bytes(request)
     sent = body.parse(request, raw, models.CreateV2)
     command = _command(sent, secure=True, default_timeout_seconds=V2_DEFAULT_SECONDS)
-    wired = operations(request)
+    creator, domain = operations(request).creator, _domain(request)
     key = request.headers.get("idempotency-key")
     if key is None:
-        sandbox = await wired.creator.create(team, command)
-    else:
-        digest = hashlib.sha256(raw).digest()
-        sandbox = await wired.creates.once(team.team_id, key, digest, lambda: wired.creator.create(team, command))
-    return JSONResponse(shapes.created(sandbox, _domain(request)), 201)
+        return JSONResponse(shapes.created(await creator.create(team, command), domain), 201)
+    answer = await operations(request).creates.once(
+        team.team_id,
+        key,
+        hashlib.sha256(raw).hexdigest(),
+        lambda sandbox_id: creator.create(team, command, sandbox_id),
+        lambda sandbox: shapes.created(sandbox, domain),
+    )
+    return JSONResponse(answer, 201)
 
 
 def _metadata(text: str | None, *, detailed: bool) -> dict[str, str]:
