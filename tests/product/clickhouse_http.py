@@ -23,7 +23,7 @@ class _Handler(BaseHTTPRequestHandler):
     engine: Any
     turn: threading.Lock
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         return
 
     def do_GET(self) -> None:
