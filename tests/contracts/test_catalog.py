@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 
 from sandbank.state.catalog import Catalog, CatalogEntry, MemoryCatalog
+from sandbank.state.redis_catalog import RedisCatalog
+from tests.contracts.redis_server import empty_redis
 
 
-@pytest.fixture(params=[MemoryCatalog])
-def catalog(request: pytest.FixtureRequest) -> Catalog:
-    make: Callable[[], Catalog] = request.param
-    return make()
+@pytest.fixture(params=["memory", "redis"])
+async def catalog(request: pytest.FixtureRequest) -> AsyncIterator[Catalog]:
+    if request.param == "memory":
+        yield MemoryCatalog()
+        return
+    async with empty_redis(request.getfixturevalue("redis_socket")) as redis:
+        yield RedisCatalog(redis)
 
 
 def entry(execution_id: str = "e1", node: str = "n1") -> CatalogEntry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -11,17 +11,24 @@ import pytest
 from sandbank.domain.errors import InternalError, SandbankError
 from sandbank.domain.states import SandboxState
 from sandbank.state.memory_sandbox_store import MemorySandboxStore
+from sandbank.state.redis_sandbox_store import RedisSandboxStore
 from sandbank.state.sandbox_store import SandboxStore
+from tests.contracts.redis_server import empty_redis
 from tests.unit.api.made import NOON, TEAM, sandbox
 
 KILLING, SNAPSHOTTING = SandboxState.KILLING, SandboxState.SNAPSHOTTING
 LATER = NOON + timedelta(hours=1)
 
 
-@pytest.fixture(params=[MemorySandboxStore])
-def store(request: pytest.FixtureRequest) -> SandboxStore:
-    make: Callable[[], SandboxStore] = request.param
-    return make()
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[SandboxStore]:
+    if request.param == "memory":
+        yield MemorySandboxStore()
+        return
+    async with empty_redis(request.getfixturevalue("redis_socket")) as redis:
+        store = RedisSandboxStore(redis)
+        yield store
+        await store.close()
 
 
 async def test_quota_counts_what_runs_and_what_starts(store: SandboxStore) -> None:

@@ -1,0 +1,63 @@
+"""A record as the JSON that E2B's tools know (contract templates-and-data §7)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.states import SandboxState
+
+_CLIENT_ID = "6532622b"
+_HOUR_NANOSECONDS = 3600 * 10**9
+
+# Ours → theirs, where the value is the same in both.
+_PLAIN = {
+    "sandbox_id": "sandboxID",
+    "execution_id": "executionID",
+    "team_id": "teamID",
+    "template_id": "templateID",
+    "build_id": "buildID",
+    "node_id": "nodeID",
+    "requested_timeout_seconds": "requestedTimeoutSeconds",  # ours
+    "vcpu": "vCpu",
+    "ram_mb": "ramMB",
+    "disk_mb": "totalDiskSizeMB",
+    "envd_version": "envdVersion",
+    "alias": "alias",
+    "envd_access_token": "envdAccessToken",
+    "traffic_access_token": "trafficAccessToken",
+    "allow_internet_access": "allowInternetAccess",
+    "network": "network",
+}
+_TIMES = {"started_at": "startTime", "end_at": "endTime"}
+FIELDS = frozenset((*_PLAIN, *_TIMES, "max_length_hours", "metadata", "state"))
+"""What is kept of a record: all of it, or a restart would lose the rest."""
+
+
+def encode(sandbox: Sandbox) -> str:
+    """The whole record."""
+    document: dict[str, Any] = {theirs: getattr(sandbox, ours) for ours, theirs in _PLAIN.items()}
+    for ours, theirs in _TIMES.items():
+        document[theirs] = getattr(sandbox, ours).isoformat().replace("+00:00", "Z")
+    document |= {
+        "clientID": _CLIENT_ID,
+        "baseTemplateID": sandbox.template_id,
+        "maxInstanceLength": sandbox.max_length_hours * _HOUR_NANOSECONDS,
+        "metadata": dict(sandbox.metadata),
+        "state": sandbox.state.value,
+    }
+    return json.dumps(document, separators=(",", ":"))
+
+
+def decode(text: str | bytes) -> Sandbox:
+    """What `encode` wrote; `ValueError` or `KeyError` for what it did not."""
+    document = json.loads(text)
+    fields: dict[str, Any] = {ours: document[theirs] for ours, theirs in _PLAIN.items()}
+    for ours, theirs in _TIMES.items():
+        fields[ours] = datetime.fromisoformat(document[theirs])
+    fields["max_length_hours"] = document["maxInstanceLength"] // _HOUR_NANOSECONDS
+    fields["metadata"] = document["metadata"]
+    fields["state"] = SandboxState(document["state"])
+    return Sandbox(**fields)
