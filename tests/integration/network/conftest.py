@@ -13,6 +13,7 @@ from sandbank.runtime.linux import nftables
 from sandbank.runtime.linux.netlink import Routing
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
+from tests.integration.network.internet import Internet
 from tests.integration.network.name_server import NameServer
 from tests.integration.network.namespaces import Neighbour, apart, make_namespaces
 
@@ -90,3 +91,10 @@ def private() -> Iterator[Neighbour]:
     neighbour.add_route("172.29.77.1")
     yield neighbour
     neighbour.end()
+
+
+@pytest.fixture
+def internet(tmp_path: Path) -> Iterator[Internet]:
+    made = Internet(tmp_path)
+    yield made
+    made.end()

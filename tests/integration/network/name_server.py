@@ -1,11 +1,13 @@
-"""A tiny name server on loopback: `a.test` has an address, `long.test` is truncated over UDP, `silent.test` is never answered."""
+"""A tiny name server on loopback: `a.test` has an address, `long.test` is truncated over UDP, `silent.test` is silent; and `zone`."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import struct
 
 ADDRESS = bytes([198, 51, 100, 7])
+Zone = dict[str, list[str]]
 
 
 def query(name: str, transaction: bytes = b"\x12\x34") -> bytes:
@@ -13,8 +15,20 @@ def query(name: str, transaction: bytes = b"\x12\x34") -> bytes:
     return transaction + b"\1\0" + b"\0\1" + bytes(6) + labels + b"\0" + b"\0\1\0\1"
 
 
-def response(asked: bytes, records: int, *, truncated: bool = False) -> bytes:
-    record = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4) + ADDRESS
+def asked_name(asked: bytes) -> str:
+    labels, position = [], 12
+    while length := asked[position]:
+        labels.append(asked[position + 1 : position + 1 + length].decode())
+        position += 1 + length
+    return ".".join(labels)
+
+
+def response(asked: bytes, records: int, *, truncated: bool = False, addresses: list[str] | None = None) -> bytes:
+    head = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 60, 4)
+    if addresses is not None:
+        answer = b"".join(head + socket.inet_aton(address) for address in addresses)
+        return asked[:2] + b"\x81\x80" + b"\0\1" + struct.pack("!H", len(addresses)) + bytes(4) + asked[12:] + answer
+    record = head + ADDRESS
     flags = b"\x83\x80" if truncated else b"\x81\x80"
     return asked[:2] + flags + b"\0\1" + struct.pack("!H", records) + bytes(4) + asked[12:] + record * records
 
@@ -23,6 +37,7 @@ class NameServer(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self.asked_from: list[tuple[str, int]] = []
         self.transactions: list[bytes] = []
+        self.zone: Zone = {}
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
@@ -40,7 +55,9 @@ class NameServer(asyncio.DatagramProtocol):
         self.transactions.append(data[:2])
         if b"silent" in data:
             return
-        if b"long" in data:
+        if (addresses := self.zone.get(asked_name(data))) is not None:
+            self._datagrams.sendto(response(data, 0, addresses=addresses), addr)
+        elif b"long" in data:
             self._datagrams.sendto(response(data, 0, truncated=True), addr)
         else:
             self._datagrams.sendto(response(data, 1), addr)

@@ -22,7 +22,7 @@ def _node_addresses() -> list[str]:
 
 
 @pytest.fixture
-def internet(public: Neighbour) -> Iterator[Listener]:
+def website(public: Neighbour) -> Iterator[Listener]:
     listener = Listener(public.netns_fd, public.ip, PORT)
     yield listener
     listener.end()
@@ -35,7 +35,7 @@ def intranet(private: Neighbour) -> Iterator[Listener]:
     listener.end()
 
 
-async def test_the_internet_is_reached_by_the_nodes_address(pool: SlotPool, public: Neighbour, internet: Listener) -> None:
+async def test_the_internet_is_reached_by_the_nodes_address(pool: SlotPool, public: Neighbour, website: Listener) -> None:
     slot = await pool.acquire()
     assert await within(slot.netns_fd, tcp, public.ip, PORT) == "hello 198.51.100.1"
     assert await within(slot.netns_fd, udp, public.ip, PORT) == b"ping"
@@ -94,7 +94,7 @@ async def test_other_slots_are_not_reached(pool: SlotPool) -> None:
         listener.end()
 
 
-async def test_a_made_up_source_reaches_nobody(pool: SlotPool, public: Neighbour, internet: Listener, intranet: Listener) -> None:
+async def test_a_made_up_source_reaches_nobody(pool: SlotPool, public: Neighbour, website: Listener, intranet: Listener) -> None:
     one, other = await pool.acquire(), await pool.acquire()
     neighbour = Listener(other.netns_fd, "0.0.0.0", PORT)
     try:
@@ -104,7 +104,7 @@ async def test_a_made_up_source_reaches_nobody(pool: SlotPool, public: Neighbour
         await within(one.netns_fd, spoofed_udp, one.ip, public.ip, PORT)
         # The last one was sent after all the others and came through, so the others did not.
         assert await within(one.netns_fd, udp, public.ip, PORT) == b"ping"
-        assert internet.heard() == {"198.51.100.1"}
+        assert website.heard() == {"198.51.100.1"}
         assert intranet.heard() == set()
         assert neighbour.heard() == set()
     finally:

@@ -14,7 +14,6 @@ from sandbank.runtime.network.statements import (
     DROP,
     NOT_UNICAST,
     REDIRECTED,
-    REJECT,
     RESET,
     RETURN,
     Statement,
@@ -180,8 +179,8 @@ def _node(plan: NetworkPlan, settings: NetworkSettings) -> list[Command]:
                 [meta("oifgroup", plan.group), DROP],
                 [meta("oifgroup", plan.doomed_group), DROP],
                 # What the egress proxy dials for sandboxes: no farther than they could reach themselves, whatever a name resolved to.
-                [from_proxy, header("ip", "daddr", "@never_reached"), REJECT],
-                [from_proxy, NOT_UNICAST, REJECT],
+                [from_proxy, header("ip", "daddr", "@never_reached"), go("goto", REFUSED)],
+                [from_proxy, NOT_UNICAST, go("goto", REFUSED)],
             ],
         ),
     ]

@@ -13,7 +13,6 @@ DROP: Statement = {"drop": None}
 ACCEPT: Statement = {"accept": None}
 RETURN: Statement = {"return": None}
 RESET: Statement = {"reject": {"type": "tcp reset"}}
-REJECT: Statement = {"reject": {"type": "icmp", "expr": "admin-prohibited"}}
 NOT_UNICAST: Statement = {"match": {"op": "!=", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "unicast"}}
 REDIRECTED: Statement = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
 

@@ -3,56 +3,103 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.runtime.driver import ProxyTls
 
-_CHUNK = 64 * 1024
-_HALF_CLOSED_SECONDS = 60.0
+_CHUNK = 16 * 1024
+_HALF_CLOSED_SECONDS = 600.0  # for the answer to what was sent before the sandbox ended its direction
 
 
 class Tunnels:
-    """Between a socket pair and a TLS connection bytes are carried by tasks of `tasks`: 128 KiB of them at a time in each direction."""
+    """Between a socket pair and a TLS connection bytes are carried by tasks of `tasks`: a record at a time in each direction."""
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
 
     async def wrap(self, sock: socket.socket, host: str, tls: ProxyTls) -> socket.socket:
-        """A socket that speaks cleartext to what `sock` speaks TLS to, its certificate verified. Takes `sock` over; `OSError`."""
+        """A socket that speaks cleartext to what `sock` speaks TLS to, its certificate verified. Takes `sock` over when it returns.
+
+        `OSError` when that fails (`ssl.SSLError` is one).
+        """
         try:
             context = ssl.create_default_context(cadata=tls.ca_cert)
-            reader, writer = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=tls.server_name or host, limit=_CHUNK)
+            connection = _Connection(sock, context, tls.server_name or host)
         except ValueError as error:
             raise OSError("TLS to the egress proxy is not possible as configured") from error
+        await connection.handshake()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        self._tasks.start("tunnel", _carry(theirs, reader, writer))
+        self._tasks.start("tunnel", connection.carry(theirs))
         return ours
 
 
-async def _carry(inner: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    loop = asyncio.get_running_loop()
+class _Connection:
+    """asyncio's own TLS cannot end one direction, which here is a close_notify after which the other goes on."""
 
-    async def outwards() -> None:
-        while data := await loop.sock_recv(inner, _CHUNK):
-            writer.write(data)
-            await writer.drain()
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, name: str) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sock = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
+        self._sending = asyncio.Lock()
 
-    async def inwards() -> None:
-        while data := await reader.read(_CHUNK):
-            await loop.sock_sendall(inner, data)
+    async def handshake(self) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                if not await self._fill():
+                    raise OSError("the egress proxy closed the connection") from None
+            else:
+                await self._flush()
+                return
+
+    async def carry(self, inner: socket.socket) -> None:
+        tasks = TaskGroup("tunnel", lambda _name, _error: None)
+        try:
+            back = tasks.start("inwards", self._inwards(inner))
+            await asyncio.wait({back, tasks.start("outwards", self._outwards(inner))}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({back}, timeout=_HALF_CLOSED_SECONDS)
+        finally:
+            await tasks.close()
+            self._sock.close()
+            inner.close()
+
+    async def _outwards(self, inner: socket.socket) -> None:
+        while data := await self._loop.sock_recv(inner, _CHUNK):
+            self._tls.write(data)
+            await self._flush()
+        with contextlib.suppress(ssl.SSLError):  # it wants the peer's end, which comes when it comes
+            self._tls.unwrap()
+        await self._flush()
+
+    async def _inwards(self, inner: socket.socket) -> None:
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while True:
+                try:
+                    data = self._tls.read(_CHUNK)
+                except ssl.SSLWantReadError:
+                    await self._flush()
+                    if not await self._fill():
+                        break
+                    continue
+                if not data:
+                    break
+                await self._loop.sock_sendall(inner, data)
         inner.shutdown(socket.SHUT_WR)
 
-    # asyncio cannot end one direction of TLS: the peer learns of the sandbox's end when the whole connection ends.
-    tasks = TaskGroup("tunnel", lambda _name, _error: None)
-    try:
-        back = tasks.start("inwards", inwards())
-        await asyncio.wait({back, tasks.start("outwards", outwards())}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({back}, timeout=_HALF_CLOSED_SECONDS)
-    finally:
-        await tasks.close()
-        writer.transport.abort()
-        inner.close()
+    async def _fill(self) -> bool:
+        data = await self._loop.sock_recv(self._sock, _CHUNK)
+        self._incoming.write(data)
+        return bool(data)
+
+    async def _flush(self) -> None:
+        async with self._sending:
+            if data := self._outgoing.read():
+                await self._loop.sock_sendall(self._sock, data)
