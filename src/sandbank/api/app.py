@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from sandbank.api.settings import ApiSettings
 from sandbank.api.wiring import build
-from sandbank.servicekit.supervisor import Supervisor
-from sandbank.state.catalog import MemoryCatalog
+from sandbank.clickhouse.service import ClickHouseService
+from sandbank.clickhouse.settings import ClickHouseSettings
+from sandbank.servicekit.service import Service
 
 
-async def run(settings: ApiSettings | None = None) -> None:
-    """Serve until a signal; raises what kept it from starting or ended it.
-
-    Routes stay in this process, which is right for as long as the client proxy shares it or asks the nodes.
-    """
-    await Supervisor([build(settings or ApiSettings(), catalog=MemoryCatalog())]).run()
+def services(settings: ApiSettings | None = None) -> list[Service]:
+    """What that process runs, in the order of their start."""
+    analytics = ClickHouseSettings()
+    clickhouse = analytics.connect()
+    others: list[Service] = [] if clickhouse is None else [ClickHouseService(clickhouse, analytics.clickhouse_cluster)]
+    return [*others, build(settings or ApiSettings(), clickhouse=clickhouse)]

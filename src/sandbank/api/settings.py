@@ -29,6 +29,12 @@ class ApiSettings(BaseSettings):
         validation_alias=AliasChoices("POSTGRES_CONNECTION_STRING", "postgres_connection_string"),
         description="Database URL, `postgresql://…`; without it accounts and templates live in an SQLite file.",
     )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="Redis that all API processes and client proxies share, `redis://[user:password@]host:port/database` or `host:port`;"
+        " without it running sandboxes are remembered by one API process, which asks the nodes when it starts.",
+    )
     admin_token: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("ADMIN_TOKEN", "admin_token"),
@@ -112,6 +118,7 @@ class ApiSettings(BaseSettings):
 
     @field_validator(
         "postgres_connection_string",
+        "redis_url",
         "admin_token",
         "domain",
         "internal_grpc_port",

@@ -15,6 +15,7 @@ from sandbank.api.adapters.log_stores import choose_log_store
 from sandbank.api.adapters.metric_repo import MetricRepo, NoMetrics
 from sandbank.api.adapters.name_lookup import resolve
 from sandbank.api.adapters.node_pool import NodePool
+from sandbank.api.adapters.stores import choose_stores
 from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
 from sandbank.api.adapters.usage_repo import UsageRepo
@@ -24,6 +25,7 @@ from sandbank.api.background.node_watcher import NodeWatcher
 from sandbank.api.background.service import ApiService
 from sandbank.api.background.usage_flusher import UsageFlusher
 from sandbank.api.core.access_keys import AccessTokens, ApiKeys
+from sandbank.api.core.administration import NodeAdministration, TeamAdministration
 from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.extend import SandboxExtender
@@ -55,10 +57,7 @@ from sandbank.domain.sandbox import Sandbox
 from sandbank.rpc.resume import add_resume_service
 from sandbank.rpc.server import RpcServer
 from sandbank.servicekit.ports import require_free
-from sandbank.state.catalog import Catalog
-from sandbank.state.local_idempotency_store import LocalIdempotencyStore
-from sandbank.state.memory_rate_limit_store import MemoryRateLimitStore
-from sandbank.state.memory_sandbox_store import MemorySandboxStore
+from sandbank.state.catalog import MemoryCatalog
 from sandbank.telemetry.metrics import Meter
 from sandbank.telemetry.pipeline import API
 from sandbank.telemetry.tracing import Tracer
@@ -116,27 +115,28 @@ def identity_provider(settings: ApiSettings) -> IdentityProvider | None:
     )
 
 
-def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | None = None) -> ApiService:
+def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickhouse: ClickHouse | None = None) -> ApiService:
     """The API, ready to be started; nothing is opened or checked before that.
 
+    `catalog` is one that a client proxy in this process reads, too; where Redis is set the routes are there instead.
     `clickhouse` has metrics and logs; whoever made it closes it.
     """
     database = Database(database_url(settings))
     tasks = TaskGroup("api.work", _on_error)
-    store = MemorySandboxStore()
+    stores = choose_stores(None if settings.redis_url is None else settings.redis_url.get_secret_value(), settings.data_dir, catalog)
+    store = stores.sandboxes
     usage = UsageRepo(database.sessions)
     accounts = AccountRepo(database.sessions, tasks, usage.key_used)
     credentials = AccountCredentials(database.sessions, accounts.forget)
     identities = identity_provider(settings)
     templates = TemplateRepo(database.sessions, tasks)
     nodes = NodePool(settings.nodes, tasks)
-    routes = CatalogRoutes(catalog, nodes.host_of)
+    routes = CatalogRoutes(stores.catalog, nodes.host_of)
     killer = SandboxKiller(store, nodes, routes, _now, tasks)
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
     log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, clickhouse)
     team_metrics = TeamMetrics(store, clickhouse, _on_error)
     network = NetworkChecker(NetworkFeatures(egress_proxy=settings.egress_proxies, rules=settings.network_rules), resolve)
-    idempotency = LocalIdempotencyStore(settings.data_dir / "idempotency.db")
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
@@ -151,7 +151,7 @@ def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | N
             tokens=SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value()),
             tasks=tasks,
         ),
-        creates=IdempotentCreates(idempotency, store, _now, tasks),
+        creates=IdempotentCreates(stores.idempotency, store, _now, tasks),
         extender=SandboxExtender(store, nodes, _now),
         killer=killer,
         lister=SandboxLister(store, templates),
@@ -163,11 +163,15 @@ def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | N
         logs=LogReader(log_store.store, _now),
         metrics=MetricReader(NoMetrics() if clickhouse is None else MetricRepo(clickhouse), _now),
         network=NetworkUpdater(store, nodes, network),
-        rate_limits=RateLimits(parse_rate_limits(settings.rate_limits), MemoryRateLimitStore(), _on_uncounted),
+        nodes=NodeAdministration(nodes, store),
+        team_administration=TeamAdministration(store, killer),
+        rate_limits=RateLimits(parse_rate_limits(settings.rate_limits), stores.rate_limits, _on_uncounted),
         readiness=nodes,
     )
     flusher = UsageFlusher(usage, _on_error)
-    watcher = NodeWatcher(nodes.addresses, NodeReconciler(nodes, store, store, routes, _on_sandbox_event), _on_error)
+    watcher = NodeWatcher(
+        nodes.addresses, NodeReconciler(nodes, store, store, routes, _on_sandbox_event), _on_error, alone=not stores.is_shared
+    )
 
     tracer = Tracer(API)
     internal = RpcServer(_on_error, tracer)
@@ -191,7 +195,7 @@ def build(settings: ApiSettings, *, catalog: Catalog, clickhouse: ClickHouse | N
             await identities.close()
         await nodes.close()
         await log_store.close()
-        await idempotency.close()
+        await stores.close()
         await database.close()
 
     return ApiService(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sandbank.cli import service as services
 from sandbank.cli.accounts_keys import keys, tokens
 from sandbank.cli.accounts_teams import app as teams
 from sandbank.cli.accounts_users import app as users
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+services.add_to(app)
 for group in (teams, users, keys, tokens, migrate):
     app.add_typer(group)
 

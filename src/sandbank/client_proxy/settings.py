@@ -41,6 +41,12 @@ class ClientProxySettings(BaseSettings):
         validation_alias=AliasChoices("EDGE_SECRET"),
         description="Key of the edge API; without it all but the open part is refused.",
     )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="Redis that all API processes and client proxies share, `redis://[user:password@]host:port/database` or `host:port`;"
+        " a client proxy of its own finds sandboxes by it.",
+    )
     node_id: str = Field(default="client-proxy", min_length=1, description="What the edge API calls this machine.")
     nodes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -95,7 +101,7 @@ class ClientProxySettings(BaseSettings):
         default=None, description="Directory of a CA made here for the domain, used where no certificate is given; with neither, no TLS."
     )
 
-    @field_validator("domain", "api_address", "certificate", "certificate_key", "local_ca_dir", mode="before")
+    @field_validator("redis_url", "domain", "api_address", "certificate", "certificate_key", "local_ca_dir", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

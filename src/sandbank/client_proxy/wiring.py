@@ -30,13 +30,21 @@ from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
 from sandbank.rpc.resume import ResumeClient
 from sandbank.servicekit.public_domain import PublicDomain
+from sandbank.state.cached_catalog import CachedCatalog
 from sandbank.state.catalog import Catalog
+from sandbank.state.redis_catalog import RedisCatalog
+from sandbank.state.redis_connection import connect
 from sandbank.telemetry.metrics import Meter
 from sandbank.telemetry.pipeline import CLIENT_PROXY
 
 
-def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: Catalog) -> ClientProxyService:
-    """With `routes`, the table of the node in the same process, requests take one hop; else the catalog names the node for the second."""
+def build(settings: ClientProxySettings, *, routes: RouteTable | None = None, catalog: Catalog | None = None) -> ClientProxyService:
+    """With `routes`, the table of the node in the same process, requests take one hop; else the catalog names the node for the second.
+
+    Without a `catalog` it is the one in Redis; `InvalidError` where no Redis is set.
+    """
+    if catalog is None:
+        catalog = _shared_catalog(settings)
     resolver: Resolver
     resumer: Resumer | None = None
     release: Release | None = None
@@ -67,6 +75,12 @@ def build(settings: ClientProxySettings, *, routes: RouteTable | None, catalog: 
     )
     Meter(CLIENT_PROXY).gauge("client_proxy.proxy.server.connections.open", "Connections from clients.", lambda: traffic.connection_count)
     return ClientProxyService(traffic, tuple(others), readiness, release)
+
+
+def _shared_catalog(settings: ClientProxySettings) -> Catalog:
+    if settings.redis_url is None:
+        raise InvalidError("a client proxy of its own needs REDIS_URL: that is where it learns which node runs a sandbox")
+    return CachedCatalog(RedisCatalog(connect(settings.redis_url.get_secret_value())))
 
 
 def _tls(settings: ClientProxySettings, domain: PublicDomain | None) -> FreshContext | None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from sandbank.clickhouse.service import ClickHouseService
+from sandbank.clickhouse.settings import ClickHouseSettings
 from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.orchestrator.wiring import build
-from sandbank.servicekit.supervisor import Supervisor
+from sandbank.servicekit.service import Service
 
 
-async def run(settings: OrchestratorSettings) -> None:
-    """Serve until SIGTERM or SIGINT; raise the domain error that kept it from starting or ended it."""
-    await Supervisor([build(settings)]).run()
+def services(settings: OrchestratorSettings | None = None) -> list[Service]:
+    """What that process runs, in the order of their start."""
+    analytics = ClickHouseSettings()
+    clickhouse = analytics.connect()
+    others: list[Service] = [] if clickhouse is None else [ClickHouseService(clickhouse, analytics.clickhouse_cluster)]
+    return [*others, build(settings or OrchestratorSettings(), clickhouse=clickhouse)]

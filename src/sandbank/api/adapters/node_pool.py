@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.adapters.node_messages import create_request, egress_update, read_running, read_started, to_timestamp
+from sandbank.api.adapters.node_states import STATUS_TO_WIRE, read_state
+from sandbank.api.core.administration import NodeState
 from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.ports import NodeLoad
 from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus
 from sandbank.contracts.orchestrator import SandboxDeleteRequest, SandboxUpdateRequest
-from sandbank.domain.errors import NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.errors import ConflictError, ExhaustedError, NotFoundError, SandbankError, UnavailableError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.rpc.orchestrator import OrchestratorClient
 
@@ -33,6 +35,8 @@ class _Node:
         self.healthy = False  # and with it takes new sandboxes
         self.info = ServiceInfoResponse()
         self.starting_vcpu = 0
+        self.starting = self.successes = self.fails = 0
+        self.silent_since: datetime | None = None
         # Placed since the node last told its load.
         self.placed_vcpu = 0
 
@@ -82,10 +86,17 @@ class NodePool:
         node = self._get(node_id)
         vcpu = start.template.vcpu
         node.starting_vcpu += vcpu
+        node.starting += 1
         try:
             response = await node.client.create(create_request(start, execution_id, datetime.now(UTC)))
+        except BaseException as error:
+            # Being full is no failure: the start is tried again.
+            node.fails += not isinstance(error, ExhaustedError)
+            raise
         finally:
+            node.starting -= 1
             node.starting_vcpu -= vcpu
+        node.successes += 1
         node.placed_vcpu += vcpu
         return read_started(response, start, datetime.now(UTC))
 
@@ -121,17 +132,36 @@ class NodePool:
             listed = await node.client.list()
         except SandbankError:
             node.answers = node.healthy = False
+            node.silent_since = node.silent_since or datetime.now(UTC)
             raise
         if node.node_id is not None and node.node_id != info.node_id:
             self._by_id.pop(node.node_id, None)
         node.node_id, node.info = info.node_id, info
         node.placed_vcpu -= placed_before
-        node.answers = True
+        node.answers, node.silent_since = True, None
         node.healthy = info.service_status == ServiceInfoStatus.Healthy
         self._by_id[info.node_id] = node
         running = {sandbox.sandbox_id: sandbox for sandbox in listed.sandboxes}
         executions = {sandbox_id: sandbox.execution_id for sandbox_id, sandbox in running.items()}
         return NodeReport(info.node_id, executions, lambda sandbox_id: read_running(running[sandbox_id], info.node_id))
+
+    def states(self) -> Sequence[NodeState]:
+        """See `sandbank.api.core.administration.NodeDirectory.states`."""
+        return [
+            read_state(node.info, silent_since=node.silent_since, starting=node.starting, successes=node.successes, fails=node.fails)
+            for node in self._by_id.values()
+        ]
+
+    async def set_status(self, node_id: str, status: str) -> None:
+        """See `sandbank.api.core.administration.NodeDirectory.set_status`."""
+        node = self._get(node_id)
+        wire = STATUS_TO_WIRE.get(status)
+        if wire is None:
+            raise ConflictError(f"a node cannot be made {status}")
+        await node.client.override_status(wire)
+        # It takes no sandbox from now on, or takes some again, without anybody waiting for the next report.
+        node.info = await node.client.info()
+        node.healthy = node.answers and node.info.service_status == ServiceInfoStatus.Healthy
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -9,9 +9,11 @@ from typing import Protocol
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.kill import SandboxKiller
+from sandbank.domain.errors import SandbankError
 from sandbank.domain.sandbox import Sandbox
 
 _PERIOD_SECONDS = 0.05
+_PAUSE_SECONDS = 0.5
 _AT_ONCE = 256
 _RETRY = timedelta(seconds=1)
 
@@ -33,16 +35,29 @@ class Evictor:
         self._expirations = expirations
         self._killer = killer
         self._clock = clock
+        self._on_error = on_error
+        self._is_away = False
         self._tasks = TaskGroup("evictor", on_error)
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
             while True:
-                await self.sweep()
+                try:
+                    await self.sweep()
+                except SandbankError as error:
+                    self._complain(error)
+                    await asyncio.sleep(_PAUSE_SECONDS)
+                else:
+                    self._is_away = False
                 await asyncio.sleep(_PERIOD_SECONDS)
         finally:
             await self._tasks.close()
+
+    def _complain(self, error: SandbankError) -> None:
+        if not self._is_away:  # say it once
+            self._is_away = True
+            self._on_error(self.name, error)
 
     async def sweep(self) -> None:
         """Start ending what is due."""

@@ -21,17 +21,25 @@ class NodeWatcher:
 
     name = "node-watcher"
 
-    def __init__(self, addresses: Sequence[str], reconciler: NodeReconciler, on_error: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        reconciler: NodeReconciler,
+        on_error: Callable[[str, BaseException], None],
+        *,
+        alone: bool = True,
+    ) -> None:
         self._addresses = addresses
         self._reconciler = reconciler
         self._on_error = on_error
+        self._alone = alone  # or others create and kill on these nodes while we look
         self._down: set[str] = set()
 
     async def first_pass(self) -> None:
         """Rebuild the records from the nodes. One that does not answer within a moment is left to `run`: it may come later."""
         for address in self._addresses:
             for _ in range(_FIRST_TRIES):
-                if await self._pass(address, adopt_at_once=True):
+                if await self._pass(address, adopt_at_once=self._alone):
                     break
                 await asyncio.sleep(_FIRST_PAUSE_SECONDS)
 

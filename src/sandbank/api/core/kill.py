@@ -23,10 +23,10 @@ class SandboxKiller:
         self._clock = clock
         self._tasks = tasks
 
-    async def kill(self, team: Team, sandbox_id: str) -> None:
+    async def kill(self, team: Team, sandbox_id: str, reason: str = "request") -> None:
         """End the team's sandbox; `NotFoundError` if it has none such. A cancelled caller does not stop it."""
         await get_own(self._sandboxes, team, sandbox_id)
-        await self._end(await self._sandboxes.begin(sandbox_id, SandboxState.KILLING), sandbox_id, "request")
+        await self._end(await self._sandboxes.begin(sandbox_id, SandboxState.KILLING), sandbox_id, reason)
 
     async def expire(self, sandbox: Sandbox) -> None:
         """End a sandbox whose time has come, unless it was given more meanwhile."""

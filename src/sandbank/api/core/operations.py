@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sandbank.api.core.access_keys import AccessTokens, ApiKeys
+from sandbank.api.core.administration import NodeAdministration, TeamAdministration
 from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.extend import SandboxExtender
@@ -38,5 +39,7 @@ class Operations:
     logs: LogReader
     metrics: MetricReader
     network: NetworkUpdater
+    nodes: NodeAdministration
+    team_administration: TeamAdministration
     rate_limits: RateLimits
     readiness: Readiness

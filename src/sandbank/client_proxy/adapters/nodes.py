@@ -18,6 +18,7 @@ from sandbank.proxy.origin import NODE_POLICY, Origin
 from sandbank.proxy.page import Page
 from sandbank.proxy.resolver import Decision, Forward
 from sandbank.proxy.target import Target, TargetError
+from sandbank.state.cached_catalog import CachedCatalog
 from sandbank.state.catalog import Catalog, CatalogEntry, MemoryCatalog
 
 logger = structlog.get_logger(__name__)
@@ -33,6 +34,7 @@ class NodeResolver:
         self._catalog = catalog
         self._resumer = resumer
         self._find_now: Callable[[str], CatalogEntry | None] | None = catalog.find_now if isinstance(catalog, MemoryCatalog) else None
+        self._find_fresh = catalog.find_fresh if isinstance(catalog, CachedCatalog) else None
         self._port = port
         self._timeout_seconds = timeout_seconds
         self._origins: dict[str, Origin] = {}
@@ -44,6 +46,8 @@ class NodeResolver:
         except TargetError as error:
             return page.plain(400, str(error))
         if self._find_now is None:
+            if self._find_fresh is not None and (fresh := self._find_fresh(target.sandbox_id)) is not None:
+                return self._decide(head, target, fresh.orchestrator_ip)
             return self._look_up(head, target)
         entry = self._find_now(target.sandbox_id)
         if entry is None and self._resumer is not None:

@@ -9,7 +9,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from sandbank.api.core.operations import Operations
-from sandbank.api.endpoints.http import access_tokens, admin_teams, api_keys, errors, lifecycle, logs, metrics, network, sandboxes, teams
+from sandbank.api.endpoints.http import (
+    access_tokens,
+    admin,
+    admin_teams,
+    api_keys,
+    errors,
+    lifecycle,
+    logs,
+    metrics,
+    network,
+    nodes,
+    sandboxes,
+    teams,
+)
 from sandbank.api.endpoints.http.boundary import RequestBoundary
 from sandbank.domain.errors import SandbankError
 from sandbank.version import VERSION
@@ -58,7 +71,7 @@ def build_application(operations: Operations, domain: str | None) -> ASGIApp:
     app.add_exception_handler(HTTPException, errors.on_no_route)
     for router in (metrics.router, sandboxes.router, lifecycle.router, network.router, logs.router, teams.router):
         app.include_router(router)
-    for router in (api_keys.router, access_tokens.router, admin_teams.router):
+    for router in (api_keys.router, access_tokens.router, admin_teams.router, nodes.router, admin.router):
         app.include_router(router)
     open_to_browsers = CORSMiddleware(
         app, allow_origins=["*"], allow_methods=_METHODS, allow_headers=_REQUEST_HEADERS, expose_headers=_EXPOSED_HEADERS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -131,6 +131,13 @@ class Named(_Body):
     """What makes or renames an API key or access token."""
 
     name: str
+
+
+class NodeStatusChange(_Body):
+    """`POST /nodes/{id}`."""
+
+    status: Literal["ready", "draining", "connecting", "unhealthy", "standby"]
+    cluster_id: str | None = Field(None, alias="clusterID")
 
 
 class Refresh(_Body):
