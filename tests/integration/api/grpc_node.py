@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from google.protobuf.empty_pb2 import Empty
 
-from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus, ServiceStatusChangeRequest
+from sandbank.contracts.info import DiskMetrics, MachineInfo, ServiceInfoResponse, ServiceInfoStatus, ServiceStatusChangeRequest
 from sandbank.contracts.orchestrator import (
     RunningSandbox,
     SandboxCreateRequest,
@@ -16,7 +16,7 @@ from sandbank.contracts.orchestrator import (
     SandboxListResponse,
     SandboxUpdateRequest,
 )
-from sandbank.domain.errors import NotFoundError, SandbankError
+from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
 from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
 from sandbank.rpc.server import RpcServer
 
@@ -32,6 +32,7 @@ class GrpcNode:
         self.fail_with: SandbankError | None = None
         self.fail_delete_with: SandbankError | None = None
         self.create_gate: asyncio.Event | None = None
+        self.status = ServiceInfoStatus.Healthy
         self.address = ""
         self._server: RpcServer | None = None
 
@@ -91,12 +92,27 @@ class GrpcNode:
         return Empty()
 
     async def info(self, request: Empty) -> ServiceInfoResponse:
-        return ServiceInfoResponse(
+        info = ServiceInfoResponse(
             node_id=self.node_id,
-            service_status=ServiceInfoStatus.Healthy,
+            service_id="process-1",
+            service_version="1.2.3",
+            service_commit="abcdef0",
+            service_status=self.status,
+            machine_info=MachineInfo(cpu_architecture="x86_64", cpu_family="6", cpu_model="85", cpu_model_name="Some CPU"),
             metric_cpu_count=2,
+            metric_cpu_percent=7,
+            metric_cpu_allocated=sum(sandbox.vcpu for sandbox in self.sandboxes.values()),
+            metric_memory_allocated_bytes=sum(sandbox.ram_mb for sandbox in self.sandboxes.values()) * 1024 * 1024,
+            metric_memory_used_bytes=5,
+            metric_memory_total_bytes=11,
+            metric_disks=[DiskMetrics(mount_point="/", device="/dev/vda", filesystem_type="ext4", used_bytes=3, total_bytes=4)],
             metric_sandboxes_running=len(self.sandboxes),
         )
+        info.service_status_changed_at.FromSeconds(1_800_000_000)
+        return info
 
     async def override_status(self, request: ServiceStatusChangeRequest) -> Empty:
+        if (self.status, request.service_status) == (ServiceInfoStatus.Draining, ServiceInfoStatus.Standby):
+            raise ConflictError("cannot change node status from draining to standby")
+        self.status = request.service_status
         return Empty()

@@ -26,8 +26,6 @@ _CLUSTER_ID = str(uuid.UUID(int=0))
 async def list_nodes(
     request: Request, _operator: CallingOperator, cluster_id: Annotated[str | None, Query(alias="clusterID")] = None
 ) -> Response:
-    request: Request, _operator: CallingOperator, cluster_id: Annotated[str | None, Query(alias="clusterID")] = None
-) -> Response:
     """All nodes that have ever answered this API, by ID."""
     if not _is_ours(cluster_id, 'parameter "clusterID" in query'):
         return JSONResponse([])
