@@ -145,6 +145,23 @@ async def test_a_sandboxs_measurements_come_back_in_steps_of_the_range(client: C
     assert whole.cpu_percent == 100.0
 
 
+async def test_the_only_point_of_a_sandbox_is_there_at_whatever_moment_it_was_measured(client: ClickHouse) -> None:
+    """§12.1: the default range ends with the last stored point, which is in it."""
+    team, now = new_team(), datetime.now(UTC)
+    sandbox = running(team, now - timedelta(seconds=20))
+    await record(client, sandbox, [(timedelta(seconds=5, microseconds=moment), 1.0) for moment in (1, 123_457, 999_999)])
+    assert len(await reader(client, now).of_sandbox(team, sandbox.sandbox_id, None, None)) >= 1
+    alone = running(team, now - timedelta(seconds=20, microseconds=377))
+    await record(client, alone, [(timedelta(seconds=5), 1.0)])
+    assert len(await reader(client, now).of_sandbox(team, alone.sandbox_id, None, None)) == 1
+    await client.insert(
+        "sandbox_metrics_gauge",
+        ("timestamp", "sandbox_id", "team_id", "metric_name", "value"),
+        [(int(now.timestamp()) * 10**9 - 1, "ifiner", team.team_id, "e2b.sandbox.cpu.total", 2.0)],
+    )
+    assert len(await reader(client, now).of_sandbox(team, "ifiner", None, None)) == 1
+
+
 async def test_nobody_sees_what_others_measured(client: ClickHouse) -> None:
     team, other, now = new_team(), new_team(), datetime.now(UTC)
     sandbox = running(team, now - timedelta(seconds=20))
@@ -207,6 +224,19 @@ async def test_what_a_team_runs_and_starts(client: ClickHouse) -> None:
     assert sum(point.start_rate for point in points) * 5 == 15
     assert (await metrics.peak_of_team(team, team.team_id, CONCURRENT, unix - 60, unix + 60)).value == 7
     assert 1 <= (await metrics.peak_of_team(team, team.team_id, START_RATE, unix - 60, unix + 60)).value <= 3
+    other = new_team()
+    assert await metrics.of_team(other, other.team_id, None, None) == []
+    assert (await metrics.peak_of_team(other, other.team_id, START_RATE, None, None)).value == 0
+
+
+async def test_teams_may_ask_until_the_end_of_2299(client: ClickHouse) -> None:
+    """§12.3: later than ClickHouse's nanoseconds reach."""
+    team, metrics = new_team(), reader(client, datetime.now(UTC))
+    last = int(datetime(2299, 12, 31, tzinfo=UTC).timestamp())
+    for start in (0, last - 1):
+        assert await metrics.of_team(team, team.team_id, start, last) == []
+        for metric in (CONCURRENT, START_RATE):
+            assert (await metrics.peak_of_team(team, team.team_id, metric, start, last)).value == 0
 
 
 async def test_events_say_what_happened(client: ClickHouse) -> None:

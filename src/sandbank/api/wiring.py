@@ -10,6 +10,7 @@ from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.adapters.account_credentials import AccountCredentials
 from sandbank.api.adapters.account_repo import AccountRepo
 from sandbank.api.adapters.catalog_routes import CatalogRoutes
+from sandbank.api.adapters.clickhouse_queries import TenantQueries
 from sandbank.api.adapters.identity_provider import IdentityProvider, ProviderSettings
 from sandbank.api.adapters.log_stores import choose_log_store
 from sandbank.api.adapters.metric_repo import MetricRepo, NoMetrics
@@ -134,7 +135,8 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     routes = CatalogRoutes(stores.catalog, nodes.host_of)
     killer = SandboxKiller(store, nodes, routes, _now, tasks)
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
-    log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, clickhouse)
+    queries = None if clickhouse is None else TenantQueries(clickhouse)
+    log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, queries)
     team_metrics = TeamMetrics(store, clickhouse, _on_error)
     network = NetworkChecker(NetworkFeatures(egress_proxy=settings.egress_proxies, rules=settings.network_rules), resolve)
     operations = Operations(
@@ -161,7 +163,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         api_keys=ApiKeys(credentials),
         access_tokens=AccessTokens(credentials, is_provisioned=settings.access_token_provisioning),
         logs=LogReader(log_store.store, _now),
-        metrics=MetricReader(NoMetrics() if clickhouse is None else MetricRepo(clickhouse), _now),
+        metrics=MetricReader(NoMetrics() if queries is None else MetricRepo(queries), _now),
         network=NetworkUpdater(store, nodes, network),
         nodes=NodeAdministration(nodes, store),
         team_administration=TeamAdministration(store, killer),

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import pickle
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ _START_SECONDS = 60.0
 _PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 60.0
 _CONNECTIONS = 4
+_MAX_WAITING = 64
+_LAST_SECONDS = 3.0
 
 
 class Backend(Protocol):
@@ -35,6 +37,25 @@ class Backend(Protocol):
         """Let go."""
 
 
+class Queue:
+    """Bounds what waits for an answer. A caller that gives up takes its question back from nobody: what was written stays written."""
+
+    def __init__(self) -> None:
+        self._waiting = 0
+
+    async def answer(self, start: Callable[[], asyncio.Future[Any]]) -> Any:
+        """What `start` comes to; `UnavailableError` at once if too many wait already."""
+        if self._waiting >= _MAX_WAITING:
+            raise UnavailableError("ClickHouse is busy: too many questions wait")
+        future = start()
+        self._waiting += 1
+        future.add_done_callback(self._answered)
+        return await asyncio.shield(future)
+
+    def _answered(self, _: asyncio.Future[Any]) -> None:
+        self._waiting -= 1
+
+
 class ServerBackend:
     """A server; `clickhouse-connect` blocks, so it does that in threads."""
 
@@ -44,10 +65,12 @@ class ServerBackend:
         logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)  # it logs what it raises, with a traceback
         self._client: Any = None
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="clickhouse")
+        self._queue = Queue()
 
     async def ask(self, operation: str, *arguments: Any) -> Any:
         """See `Backend.ask`; a cancelled caller leaves a thread that ends with the answer or its timeout."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(self._ask, operation, *arguments))
+        loop = asyncio.get_running_loop()
+        return await self._queue.answer(lambda: loop.run_in_executor(self._threads, partial(self._ask, operation, *arguments)))
 
     async def close(self) -> None:
         """Requests in flight are given up."""
@@ -73,6 +96,8 @@ class ServerBackend:
             raise UnavailableError(f"ClickHouse at {self._where} cannot be reached") from error
         except ClickHouseError as error:
             raise UnavailableError(f"ClickHouse: {_first_line(error)}") from error
+        except Exception as error:  # boundary of a library that takes whatever answers there for ClickHouse
+            raise UnavailableError(f"what answers at {self._where} is not understood: {_first_line(error)}") from error
         return None
 
     def _connected(self) -> Any:
@@ -91,6 +116,7 @@ class EngineBackend:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._turn = asyncio.Lock()
+        self._queue = Queue()
         self._tasks = TaskGroup("clickhouse", lambda task, error: None)  # whoever asked has the error
         self._process: asyncio.subprocess.Process | None = None
         self._not_before = 0.0
@@ -104,7 +130,7 @@ class EngineBackend:
     async def ask(self, operation: str, *arguments: Any) -> Any:
         """See `Backend.ask`. A cancelled caller's question is answered all the same; one that takes too long ends the engine."""
         # Cut off halfway, the rest of its answer would be taken for the next one's.
-        return await asyncio.shield(self._tasks.start(operation, self._ask(operation, *arguments)))
+        return await self._queue.answer(lambda: self._tasks.start(operation, self._ask(operation, *arguments)))
 
     async def _ask(self, operation: str, *arguments: Any) -> Any:
         async with self._turn:
@@ -130,8 +156,8 @@ class EngineBackend:
         return result
 
     async def close(self) -> None:
-        """End the child; questions that wait are given up."""
-        await self._tasks.close()
+        """End the child; questions that wait have some seconds to be answered, then they are given up."""
+        await self._tasks.drain(_LAST_SECONDS)
         await self._end()
 
     async def _running(self) -> asyncio.subprocess.Process:
@@ -149,6 +175,7 @@ class EngineBackend:
             str(self._directory),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # what is typed at the service's terminal is not meant for it
         )
         try:
             async with asyncio.timeout(_START_SECONDS):

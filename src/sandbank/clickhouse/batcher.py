@@ -69,12 +69,12 @@ class Batcher:
                 await asyncio.sleep(pause)
 
     async def flush(self) -> None:
-        """Write what there is; `UnavailableError` leaves what was not written."""
+        """Write what there is; `UnavailableError` leaves what was not written. Cancelled, the batch on its way is written all the same."""
         while self._rows:
             batch = [self._rows.popleft() for _ in range(min(_AT_ONCE, len(self._rows)))]
             try:
                 await self._client.insert(self._table, self._columns, batch)
-            except BaseException:
+            except UnavailableError:
                 self._put_back(batch)
                 raise
 

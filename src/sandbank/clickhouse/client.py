@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from sandbank.clickhouse.backends import Backend, EngineBackend, ServerBackend, as_lists
-from sandbank.domain.errors import InvalidError
+from sandbank.domain.errors import InvalidError, UnavailableError
 
+_PATIENCE_SECONDS = 30.0
 # E2B's settings name the native protocol; ours is HTTP, which a server has beside it.
 _HTTP_PORTS = {9000: 8123, 9440: 8443}
 
@@ -61,11 +62,15 @@ class ClickHouse:
 
     async def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
         """The rows; `{name:Type}` in `sql` stands for a parameter and is never text of the statement."""
-        rows: list[tuple[Any, ...]] = await self.backend.ask("query", sql, dict(parameters or {}))
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                rows: list[tuple[Any, ...]] = await self.backend.ask("query", sql, dict(parameters or {}))
+        except TimeoutError as error:
+            raise UnavailableError(f"ClickHouse did not answer within {_PATIENCE_SECONDS:g} seconds") from error
         return rows
 
     async def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Write rows; all of them or, after an error, perhaps some."""
+        """Write rows; all of them or, after an error, perhaps some. Cancelled, they are written all the same, or lost with the process."""
         if rows:
             await self.backend.ask("insert", table, list(columns), as_lists(rows))
 

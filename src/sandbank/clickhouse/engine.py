@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pickle
+import signal
 import struct
 import sys
 from collections.abc import Callable
@@ -65,6 +66,9 @@ def main(directory: Path) -> None:
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what the engine prints is no answer
     os.nice(_NICE)
+    # A service manager tells every process of a service to end: the last rows come after that.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         _lock(directory)
         operations = _operations(directory)

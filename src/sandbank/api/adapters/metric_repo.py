@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from sandbank.api.adapters.clickhouse_queries import Querier
 from sandbank.api.core.metrics import START_RATE, Peak, SandboxPoint, TeamPoint
-from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import UnavailableError
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _NAMES = ("cpu.total", "cpu.used", "ram.used", "ram.total", "ram.cache", "disk.used", "disk.total")
 _LARGEST = ", ".join(f"maxIf(value, metric_name = 'e2b.sandbox.{name}')" for name in _NAMES)
 _NEWEST = ", ".join(f"argMaxIf(value, timestamp, metric_name = 'e2b.sandbox.{name}')" for name in _NAMES)
-_RANGE = "timestamp >= fromUnixTimestamp64Milli({start:Int64}) AND timestamp <= fromUnixTimestamp64Milli({end:Int64})"
+_RANGE = "timestamp >= fromUnixTimestamp64Micro({start:Int64}) AND timestamp <= fromUnixTimestamp64Micro({end:Int64})"
 _BUCKET = "toUnixTimestamp(toStartOfInterval(timestamp, toIntervalSecond({step:UInt32})))"
 _ONE_SANDBOX = "team_id = {team:String} AND sandbox_id = {sandbox:String}"
 _ONE_TEAM = "team_id = {team:String} AND metric_name = {metric:String}"
 _RUNNING, _CREATED = "e2b.team.sandbox.running", "e2b.team.sandbox.created"
 
-_SPAN = f"SELECT count(), toUnixTimestamp64Milli(min(timestamp)), toUnixTimestamp64Milli(max(timestamp)) FROM sandbox_metrics_gauge WHERE {_ONE_SANDBOX}"  # noqa: E501, S608
+_SPAN = f"SELECT count(), toUnixTimestamp64Micro(min(timestamp)), toUnixTimestamp64Micro(max(timestamp)) FROM sandbox_metrics_gauge WHERE {_ONE_SANDBOX}"  # noqa: E501, S608
 _SERIES = f"SELECT {_BUCKET} AS at, {_LARGEST} FROM sandbox_metrics_gauge WHERE {_ONE_SANDBOX} AND {_RANGE} GROUP BY at ORDER BY at"  # noqa: S608
 _LATEST = (
     f"SELECT sandbox_id, toUnixTimestamp(max(timestamp)), {_NEWEST} FROM sandbox_metrics_gauge"  # noqa: S608
@@ -33,7 +35,7 @@ _HIGHEST_LEVEL = (
 _FASTEST = f"SELECT count(), argMax(at, total), max(total) FROM (SELECT {_BUCKET} AS at, sum(value) AS total FROM team_metrics_sum WHERE {_ONE_TEAM} AND {_RANGE} GROUP BY at)"  # noqa: E501, S608
 
 
-def _at(seconds: float) -> datetime:
+def _at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -54,13 +56,14 @@ def _point(at: int, values: Sequence[Any]) -> SandboxPoint:
 class MetricRepo:
     """Implements `sandbank.api.core.metrics.MetricStore`."""
 
-    def __init__(self, client: ClickHouse) -> None:
+    def __init__(self, client: Querier) -> None:
         self._client = client
 
     async def sandbox_range(self, team_id: str, sandbox_id: str) -> tuple[datetime, datetime] | None:
         """See `MetricStore.sandbox_range`."""
         ((count, first, last),) = await self._client.query(_SPAN, {"team": team_id, "sandbox": sandbox_id})
-        return (_at(first / 1000), _at(last / 1000)) if count else None
+        # Points may be finer than microseconds: the last one has to be within the range.
+        return (_EPOCH + first * _MICROSECOND, _EPOCH + (last + 1) * _MICROSECOND) if count else None
 
     async def sandbox_series(self, team_id: str, sandbox_id: str, start: datetime, end: datetime, step: int) -> Sequence[SandboxPoint]:
         """See `MetricStore.sandbox_series`."""
@@ -90,7 +93,7 @@ class MetricRepo:
 
 
 def _bounds(start: datetime, end: datetime, step: int) -> dict[str, int]:
-    return {"start": int(start.timestamp() * 1000), "end": int(end.timestamp() * 1000), "step": step}
+    return {"start": (start - _EPOCH) // _MICROSECOND, "end": (end - _EPOCH) // _MICROSECOND, "step": step}
 
 
 class NoMetrics:

@@ -117,12 +117,17 @@ class MetricReader:
     async def of_team(self, team: Team, team_id: str, start: int | None, end: int | None) -> Sequence[TeamPoint]:
         """Oldest first, by default of the last 7 days."""
         from_at, to_at = self._team_range(team, team_id, start, end)
-        return await self._store.team_series(team.team_id, from_at, to_at, step_seconds(to_at - from_at))
+        known_until = min(to_at, self._clock())
+        if from_at > known_until:
+            return []
+        return await self._store.team_series(team.team_id, from_at, known_until, step_seconds(to_at - from_at))
 
     async def peak_of_team(self, team: Team, team_id: str, metric: str, start: int | None, end: int | None) -> Peak:
         """The highest value; 0 where there is none."""
         from_at, to_at = self._team_range(team, team_id, start, end)
-        peak = await self._store.team_peak(team.team_id, metric, from_at, to_at, step_seconds(to_at - from_at))
+        known_until, peak = min(to_at, self._clock()), None
+        if from_at <= known_until:
+            peak = await self._store.team_peak(team.team_id, metric, from_at, known_until, step_seconds(to_at - from_at))
         return peak if peak is not None else Peak(to_at, 0)
 
     def _team_range(self, team: Team, team_id: str, start: int | None, end: int | None) -> tuple[datetime, datetime]:

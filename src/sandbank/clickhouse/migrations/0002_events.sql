@@ -13,7 +13,8 @@ CREATE TABLE IF NOT EXISTS ${LOCAL:sandbox_events}
     version String DEFAULT 'v1' CODEC(ZSTD),
     event_data Nullable(String) CODEC(ZSTD),
     id UUID DEFAULT generateUUIDv4() CODEC(ZSTD),
-    events_ttl_days Int64 DEFAULT 7 CODEC(ZSTD)
+    events_ttl_days Int64 DEFAULT 7 CODEC(ZSTD),
+    PROJECTION by_team (SELECT * ORDER BY sandbox_team_id, timestamp)
 ) ENGINE = MergeTree
 PARTITION BY toDate(timestamp)
 ORDER BY (sandbox_id, timestamp)
