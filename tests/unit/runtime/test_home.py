@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from sandbank.domain.errors import UnavailableError
+from sandbank.runtime.driver import CLOSED, OPEN
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.linux import btrfs
+from sandbank.runtime.network.egress.record import encode
 
-RECORD = Record("one", "run", 3, 100_196_608, 4711, 123_456, 512 << 20, 1 << 30)
+RECORD = Record("one", "run", 3, 100_196_608, 4711, 123_456, 512 << 20, 1 << 30, encode(OPEN))
 
 
 @pytest.fixture
@@ -26,6 +29,21 @@ def test_a_record_is_read_as_it_was_written(homes: Homes) -> None:
     homes.create("one", 1 << 30)
     homes.write_record(RECORD)
     assert homes.records() == [RECORD]
+
+
+def test_a_record_holds_credentials_and_is_roots_alone(homes: Homes, tmp_path: Path) -> None:
+    home = homes.create("one", 1 << 30)
+    homes.write_record(RECORD)
+    assert (home / "runtime.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_sandbox_whose_policy_is_not_on_record_is_cut_off(homes: Homes) -> None:
+    home = homes.create("one", 1 << 30)
+    homes.write_record(RECORD)
+    document = json.loads((home / "runtime.json").read_text())
+    del document["egress"]
+    (home / "runtime.json").write_text(json.dumps(document))
+    assert [record.egress for record in homes.records()] == [encode(CLOSED)]
 
 
 def test_homes_without_a_whole_record_are_known_by_name_only(homes: Homes) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Network
@@ -75,11 +77,32 @@ class Dialler:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.bind((self._source, 0))
-            await asyncio.get_running_loop().sock_connect(sock, (address, port))
+            await _connect(sock, address, port)
         except BaseException:
             sock.close()
             raise
         return sock
+
+
+async def _connect(sock: socket.socket, address: str, port: int) -> None:
+    """The loop's own connect looks even an address up, in a thread."""
+    error = sock.connect_ex((address, port))
+    if error == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(sock, _wake, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_writer(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+def _wake(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 def _is_address(host: str) -> bool:
