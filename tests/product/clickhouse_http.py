@@ -76,13 +76,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def main(directory: str) -> None:
+def main(directory: str, port: str) -> None:
     """Serve until the standard input ends; the port is the first line out."""
     import chdb
 
     _Handler.engine = chdb.connect(directory)
     _Handler.turn = threading.Lock()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", int(port)), _Handler)
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -90,9 +90,10 @@ def main(directory: str) -> None:
 
 
 @contextmanager
-def clickhouse_over_http(directory: Path) -> Iterator[str]:
+def clickhouse_over_http(directory: Path, port: int = 0) -> Iterator[str]:
     """The URL of a server that keeps its data in `directory`."""
-    arguments = [sys.executable, "-c", "import sys; from tests.product.clickhouse_http import main; main(sys.argv[1])", str(directory)]
+    program = "import sys; from tests.product.clickhouse_http import main; main(*sys.argv[1:])"
+    arguments = [sys.executable, "-c", program, str(directory), str(port)]
     process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None

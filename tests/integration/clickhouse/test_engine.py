@@ -106,6 +106,27 @@ async def test_a_cancelled_question_neither_ends_the_engine_nor_disturbs_the_nex
     assert engine(client).pid == pid
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_for_the_whole_service_leaves_the_engine_to_write_the_last_rows(client: ClickHouse, number: signal.Signals) -> None:
+    pid = engine(client).pid
+    assert pid is not None
+    os.kill(pid, number)
+    await client.insert("numbers_kept", ["n"], [(1,)])
+    assert await kept(client) == [1]
+    assert engine(client).pid == pid
+    assert os.getsid(pid) != os.getsid(0)
+
+
+async def test_questions_that_wait_when_it_is_closed_are_answered(client: ClickHouse, tmp_path: Path) -> None:
+    waiting = [asyncio.ensure_future(client.insert("numbers_kept", ["n"], [(n,)])) for n in range(5)]
+    await asyncio.sleep(0)
+    await client.close()
+    await asyncio.gather(*waiting)
+    again = ClickHouse.connect(f"chdb://{tmp_path}/clickhouse")
+    assert await kept(again) == list(range(5))
+    await again.close()
+
+
 async def test_two_processes_do_not_share_a_directory(client: ClickHouse, tmp_path: Path) -> None:
     second = ClickHouse.connect(f"chdb://{tmp_path}/clickhouse")
     with pytest.raises(UnavailableError, match="is open in another process"):
