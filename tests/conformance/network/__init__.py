@@ -1,0 +1,1 @@
+"""What sandboxes reach, under both SDKs, on a small internet."""
