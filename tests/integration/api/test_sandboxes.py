@@ -236,8 +236,6 @@ async def test_what_this_release_cannot_do_is_refused_plainly(api: LiveApi) -> N
     ):
         refused(await api.client.post(f"/sandboxes/{sandbox_id}/{operation}", json={}), 400, words)
         refused(await api.client.post(f"/sandboxes/iabsent/{operation}"), 404, "doesn't exist")
-    for kept in ("metrics", "logs"):
-        refused(await api.client.get(f"/sandboxes/{sandbox_id}/{kept}"), 400, f"keeps no {kept}")
     assert (await api.client.get("/snapshots")).json() == []
 
 
