@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import uuid
 from collections.abc import AsyncIterator
@@ -27,7 +28,8 @@ PORTS = range(23000, 23100)
 
 def free_port() -> int:
     """A port of this package's own range."""
-    for port in PORTS:
+    # In no order: others may be looking for one at this very moment.
+    for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -24,6 +24,7 @@ from sandbank.api.endpoints.http import (
     teams,
 )
 from sandbank.api.endpoints.http.boundary import RequestBoundary
+from sandbank.api.endpoints.http.document import build as document
 from sandbank.domain.errors import SandbankError
 from sandbank.version import VERSION
 
@@ -61,11 +62,9 @@ _EXPOSED_HEADERS = [
 ]
 
 
-def build_application(operations: Operations, domain: str | None) -> ASGIApp:
-    """Everything between the HTTP server and the core. `domain` is what clients build sandbox addresses from, if not their own."""
+def build_api() -> FastAPI:
+    """The routes and their document."""
     app = FastAPI(title="Sandbank", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.state.operations = operations
-    app.state.domain = domain
     app.add_exception_handler(SandbankError, errors.on_domain_error)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_parameters)
     app.add_exception_handler(HTTPException, errors.on_no_route)
@@ -73,6 +72,15 @@ def build_application(operations: Operations, domain: str | None) -> ASGIApp:
         app.include_router(router)
     for router in (api_keys.router, access_tokens.router, admin_teams.router, nodes.router, admin.router):
         app.include_router(router)
+    document.install(app)
+    return app
+
+
+def build_application(operations: Operations, domain: str | None) -> ASGIApp:
+    """Everything between the HTTP server and the core. `domain` is what clients build sandbox addresses from, if not their own."""
+    app = build_api()
+    app.state.operations = operations
+    app.state.domain = domain
     open_to_browsers = CORSMiddleware(
         app, allow_origins=["*"], allow_methods=_METHODS, allow_headers=_REQUEST_HEADERS, expose_headers=_EXPOSED_HEADERS
     )

@@ -146,6 +146,12 @@ class Refresh(_Body):
     duration: Annotated[int, Field(ge=0, le=3600)] | None = None
 
 
+REQUEST_BODIES: dict[str, type[BaseModel]] = {}
+"""Whatever some endpoint reads, by the name it has in the OpenAPI document."""
+
+
 def request_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """The OpenAPI description of a body that an endpoint reads by itself."""
-    return {"requestBody": {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    REQUEST_BODIES[model.__name__] = model
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
