@@ -141,6 +141,10 @@ async def test_a_sandboxs_measurements_come_back_in_steps_of_the_range(client: C
     assert (first.disk_used, first.disk_total) == (7 << 20, 4 * GIB)
     unix = int(sandbox.started_at.timestamp())
     assert len(await reader(client, now).of_sandbox(team, sandbox.sandbox_id, unix + 8, unix + 31)) == 2
+    odd = running(team, now - timedelta(seconds=60, milliseconds=300))
+    await record(client, odd, [(timedelta(seconds=5), 1.0)])
+    assert len(await reader(client, now).of_sandbox(team, odd.sandbox_id, unix, unix + 4)) == 1, "the second that was asked until is in"
+    assert await reader(client, now).of_sandbox(team, odd.sandbox_id, unix, unix + 3) == []
     (whole,) = await reader(client, now).of_sandbox(team, sandbox.sandbox_id, unix - 8 * 86400, unix + 60)
     assert whole.cpu_percent == 100.0
 

@@ -90,12 +90,28 @@ def test_usage_on_version_2(tmp_path: Path) -> None:
     files = {
         "cpu.stat": "usage_usec 2500000\nuser_usec 1\n",
         "memory.current": "4096\n",
-        "memory.stat": "anon 1\nfile 2048\n",
+        "memory.stat": "anon 1\nfile 3000\nshmem 1000\nslab_reclaimable 48\n",
         "pids.current": "3\n",
     }
     for name, text in files.items():
         (home / name).write_text(text, encoding="ascii")
     usage = Groups(Hierarchy(tmp_path, {}), "p").group("i1").usage()
+    assert (usage.cpu_seconds, usage.memory_bytes, usage.memory_cache_bytes, usage.pids) == (2.5, 4096, 2048, 3)
+
+
+def test_usage_on_version_1(tmp_path: Path) -> None:
+    """Files in tmpfs are no cache: nothing gives way."""
+    directories = {name: tmp_path / name for name in ("cpuacct", "memory", "pids")}
+    files = {
+        "cpuacct/p/i1/cpuacct.usage": "2500000000\n",
+        "memory/p/i1/memory.usage_in_bytes": "4096\n",
+        "memory/p/i1/memory.stat": "cache 9\ntotal_cache 3000\ntotal_shmem 952\n",
+        "pids/p/i1/pids.current": "3\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="ascii")
+    usage = Groups(Hierarchy(None, directories), "p").group("i1").usage()
     assert (usage.cpu_seconds, usage.memory_bytes, usage.memory_cache_bytes, usage.pids) == (2.5, 4096, 2048, 3)
 
 

@@ -22,6 +22,7 @@ _STEPS = (
     (timedelta(days=7), 300),
 )
 _LONGEST_STEP = 900
+_SECOND = timedelta(microseconds=999_999)  # clients cut off what they ask until: what was in that second belongs to it
 _TEAM_RANGE = timedelta(days=7)
 _LATEST = datetime(2299, 12, 31, tzinfo=UTC)
 
@@ -77,9 +78,9 @@ class MetricStore(Protocol):
     async def team_peak(self, team_id: str, metric: str, start: datetime, end: datetime, step: int) -> Peak | None: ...
 
 
-def _moment(seconds: int) -> datetime:
+def _moment(seconds: int, later: timedelta = timedelta()) -> datetime:
     try:
-        return datetime.fromtimestamp(seconds, UTC)
+        return datetime.fromtimestamp(seconds, UTC) + later
     except (ValueError, OverflowError, OSError):
         return datetime.max.replace(tzinfo=UTC)
 
@@ -95,7 +96,7 @@ class MetricReader:
         """Oldest first, by default all there is; unix seconds. `InvalidError` for a range that cannot be."""
         now = self._clock()
         from_at = None if start is None else _moment(start)
-        to_at = None if end is None else _moment(end)
+        to_at = None if end is None else _moment(end, _SECOND)
         if (from_at is not None and from_at > now) or (from_at is not None and to_at is not None and from_at > to_at):
             raise InvalidError("Invalid time range for metrics")
         if from_at is None or to_at is None:

@@ -20,7 +20,7 @@ _REMOVE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A sample of one group."""
+    """A sample of one group. Cache is what gives way; files in tmpfs do not, although the kernel counts them as cache."""
 
     cpu_seconds: float
     memory_bytes: int
@@ -114,9 +114,9 @@ class Group:
         if self._unified:
             top = self._directories[""]
             return Usage(
-                _field(top / "cpu.stat", "usage_usec") / 1e6,
+                _fields(top / "cpu.stat").get("usage_usec", 0) / 1e6,
                 _number(top / "memory.current"),
-                _field(top / "memory.stat", "file"),
+                _cache(top / "memory.stat"),
                 _number(top / "pids.current"),
             )
         memory = self._directories["memory"]
@@ -124,7 +124,7 @@ class Group:
         return Usage(
             _number(accounting / "cpuacct.usage") / 1e9 if accounting else 0.0,
             _number(memory / "memory.usage_in_bytes"),
-            _field(memory / "memory.stat", "total_cache"),
+            _cache(memory / "memory.stat"),
             _number(self._directories["pids"] / "pids.current"),
         )
 
@@ -190,9 +190,13 @@ def _number(path: Path) -> int:
     return int(path.read_text(encoding="ascii"))
 
 
-def _field(path: Path, name: str) -> int:
-    for line in path.read_text(encoding="ascii").splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    return 0
+def _fields(path: Path) -> dict[str, int]:
+    pairs = (line.partition(" ") for line in path.read_text(encoding="ascii").splitlines())
+    return {key: int(value) for key, _, value in pairs}
+
+
+def _cache(path: Path) -> int:
+    fields = _fields(path)
+    if "total_cache" in fields:
+        return max(fields["total_cache"] - fields.get("total_shmem", 0), 0)
+    return max(fields.get("file", 0) - fields.get("shmem", 0), 0) + fields.get("slab_reclaimable", 0)
