@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import ssl
@@ -91,7 +92,8 @@ def talk(address: str, port: int, data: bytes = b"") -> bytes | str:
     except ConnectionRefusedError:
         return "refused"
     except OSError as error:
-        return f"errno {error.errno}"
+        # A reset shows as itself, or at the next call as a connection or a pipe that is no more.
+        return "reset" if error.errno in (errno.ECONNRESET, errno.ENOTCONN, errno.EPIPE) else f"errno {error.errno}"
 
 
 def seconds_to_fail(address: str, port: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import struct
 from collections import defaultdict
@@ -29,6 +30,7 @@ from sandbank.runtime.network.settings import NetworkSettings
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h
 _BACKLOG = 4096
 _ACCEPTS_AT_ONCE = 64
+_PAUSE_SECONDS = 0.1
 _WEB, _SECURE_WEB = 80, 443
 
 _log = structlog.get_logger(__name__)
@@ -78,7 +80,11 @@ class EgressProxy:
             message = f"the egress proxy cannot listen on {self._address}:{self._settings.egress_port}: {error.strerror}"
             raise UnavailableError(message) from error
         self._listener = listener
-        asyncio.get_running_loop().add_reader(listener, self._accept)
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     async def close(self) -> None:
         """Stop, resetting what is under way."""
@@ -111,7 +117,11 @@ class EgressProxy:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
+                # Out of descriptors or memory: the listener stays readable, and looking at once again would be all that the loop does.
                 _log.warning("the egress proxy cannot accept", error=error.strerror)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(self._listener)
+                loop.call_later(_PAUSE_SECONDS, self._listen)
                 return
             client.setblocking(False)
             if source not in self._tenants or not self._has_room(source):
@@ -123,8 +133,9 @@ class EgressProxy:
             task.add_done_callback(partial(self._ended, source, client))
 
     def _has_room(self, source: str) -> bool:
-        settings = self._settings
-        return self._count < settings.egress_total_limit and len(self._flows.get(source, ())) < settings.egress_slot_limit
+        """Of the process's descriptors a quarter at most, and of those no slot more than a quarter, is the proxy's."""
+        total = min(self._settings.egress_total_limit, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 8)
+        return self._count < total and len(self._flows.get(source, ())) < min(self._settings.egress_slot_limit, total // 4)
 
     def _ended(self, source: str, client: socket.socket, task: asyncio.Task[None]) -> None:
         if client.fileno() >= 0:
