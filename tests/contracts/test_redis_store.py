@@ -33,6 +33,7 @@ def test_the_codec_forgets_no_field() -> None:
         allow_internet_access=False,
         network={"allowOut": ["1.1.1.1"], "rules": {}},
         state=SNAPSHOTTING,
+        volume_mounts=(("data", "/data"),),
         started_at=datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC),
     )
     assert decode(encode(full)) == full

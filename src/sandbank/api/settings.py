@@ -111,6 +111,19 @@ class ApiSettings(BaseSettings):
             return self.postgres_connection_string.get_secret_value()
         return sqlite_url(self.data_dir / "sandbank.db")
 
+    volumes_enabled: bool = Field(default=True, description="Whether teams may have volumes.")
+    volumes_shared: bool = Field(
+        default=False,
+        description="Whether all nodes mount the same file system at SANDBANK_VOLUMES_DIR; else a volume is on one node, and with it the"
+        " sandboxes that mount it.",
+    )
+    volumes_per_team: int = Field(default=100, ge=0, description="How many volumes a team may have.")
+    volume_token_key: Path | None = Field(
+        default=None,
+        description="PEM file with the P-256 key that signs volumes' tokens; by default one that is made in the data directory. Several API"
+        " processes need the same.",
+    )
+
     @field_validator("nodes", "oidc_audience", "oidc_algorithms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -122,6 +135,7 @@ class ApiSettings(BaseSettings):
         "admin_token",
         "domain",
         "internal_grpc_port",
+        "volume_token_key",
         "loki_url",
         "oidc_issuer",
         "oidc_jwks_url",

@@ -20,6 +20,9 @@ from sandbank.api.adapters.stores import choose_stores
 from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
 from sandbank.api.adapters.usage_repo import UsageRepo
+from sandbank.api.adapters.volume_nodes import VolumeNodes
+from sandbank.api.adapters.volume_repo import VolumeRepo
+from sandbank.api.adapters.volume_tokens import VolumeTokenMint
 from sandbank.api.background.account_watcher import AccountWatcher
 from sandbank.api.background.evictor import Evictor
 from sandbank.api.background.node_watcher import NodeWatcher
@@ -42,6 +45,8 @@ from sandbank.api.core.operations import Operations
 from sandbank.api.core.rate_limits import RateLimits, parse_rate_limits
 from sandbank.api.core.reconcile import NodeReconciler
 from sandbank.api.core.team_selection import TeamSelector
+from sandbank.api.core.volume_content import VolumeContent
+from sandbank.api.core.volumes import VolumeRules, Volumes
 from sandbank.api.core.wake import SandboxWaker
 from sandbank.api.endpoints.http.application import build_application
 from sandbank.api.endpoints.http.traced import Traced
@@ -139,6 +144,11 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, queries)
     team_metrics = TeamMetrics(store, clickhouse, _on_error)
     network = NetworkChecker(NetworkFeatures(egress_proxy=settings.egress_proxies, rules=settings.network_rules), resolve)
+    volume_nodes = VolumeNodes(nodes.candidates, nodes.address_of)
+    volume_records = VolumeRepo(database.sessions)
+    volume_tokens = VolumeTokenMint(settings.volume_token_key or settings.data_dir / "volume-tokens.pem", settings.domain)
+    volume_rules = VolumeRules(settings.volumes_enabled, settings.volumes_shared, settings.volumes_per_team)
+    volumes = Volumes(volume_records, volume_nodes, volume_tokens, volume_rules)
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
@@ -149,6 +159,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
             routes=routes,
             usage=usage,
             network=network,
+            volumes=volumes,
             starts=team_metrics,
             tokens=SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value()),
             tasks=tasks,
@@ -162,6 +173,8 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         team_selector=TeamSelector(accounts, accounts),
         api_keys=ApiKeys(credentials),
         access_tokens=AccessTokens(credentials, is_provisioned=settings.access_token_provisioning),
+        volumes=volumes,
+        volume_content=VolumeContent(volume_tokens, volume_records, volume_nodes),
         logs=LogReader(log_store.store, _now),
         metrics=MetricReader(NoMetrics() if queries is None else MetricRepo(queries), _now),
         network=NetworkUpdater(store, nodes, network),
@@ -195,6 +208,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         await team_metrics.stop()
         if identities is not None:
             await identities.close()
+        await volume_nodes.close()
         await nodes.close()
         await log_store.close()
         await stores.close()

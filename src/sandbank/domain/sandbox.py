@@ -37,6 +37,7 @@ class Sandbox:
     traffic_access_token: str | None = None
     allow_internet_access: bool | None = None
     network: Mapping[str, Any] | None = None
+    volume_mounts: tuple[tuple[str, str], ...] = ()  # name and path
     state: SandboxState = SandboxState.RUNNING
 
     @property

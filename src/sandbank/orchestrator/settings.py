@@ -60,6 +60,14 @@ class OrchestratorSettings(BaseSettings):
         ge=1,
         description="Sandboxes started at the same time, the others wait; by default 4 per CPU, since a start mostly waits.",
     )
+    volumes_dir: Path | None = Field(
+        default=None,
+        description="Directory of volumes; by default beside the sandboxes' files, whose quotas then hold for them, too. On a file system"
+        " that all nodes mount, say so to the API by SANDBANK_VOLUMES_SHARED.",
+    )
+    volume_mib: int = Field(
+        default=10_240, ge=1, description="What one volume may hold, in MiB, where the file system below has quotas; fixed when it is made."
+    )
     loki_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("LOKI_URL", "loki_url"),
@@ -76,7 +84,7 @@ class OrchestratorSettings(BaseSettings):
         default=40.0, ge=0, description="Seconds that removals of ended sandboxes get at a stop; the next start removes what they leave."
     )
 
-    @field_validator("loki_url", mode="before")
+    @field_validator("loki_url", "volumes_dir", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

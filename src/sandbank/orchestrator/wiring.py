@@ -22,6 +22,7 @@ from sandbank.orchestrator.adapters.node_logs import LoggedRoutes, NodeLogs
 from sandbank.orchestrator.adapters.observed import observe
 from sandbank.orchestrator.adapters.proxy_routes import ProxyRoutes
 from sandbank.orchestrator.adapters.record_directory import RecordDirectory
+from sandbank.orchestrator.adapters.volume_directory import VolumeDirectory
 from sandbank.orchestrator.background.expiry_guard import guard_expiry
 from sandbank.orchestrator.background.load_sampler import LoadSampler
 from sandbank.orchestrator.background.usage_sampler import UsageSampler
@@ -34,12 +35,14 @@ from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.status import NodeStatus, StatusBoard
 from sandbank.orchestrator.endpoints.info_service import InfoEndpoints, NodeIdentity
 from sandbank.orchestrator.endpoints.sandbox_service import SandboxEndpoints
+from sandbank.orchestrator.endpoints.volume_service import VolumeEndpoints
 from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
 from sandbank.rpc.server import RpcServer
+from sandbank.rpc.volume import add_volume_service
 from sandbank.runtime.driver import Driver, NodeLayout
 from sandbank.servicekit.ports import require_free
 from sandbank.telemetry.metrics import Meter
@@ -201,6 +204,7 @@ def build(
     analytics = None if clickhouse is None else Analytics(clickhouse)
     events = EventFan((logs,) if analytics is None else (analytics, logs))
     removal = Removal(driver, inventory, records, proxy_routes, removals, events, _now)
+    volumes = VolumeDirectory(settings.volumes_dir or settings.data_dir / "sandboxes" / ".volumes", settings.volume_mib)
     creation = Creation(
         driver=driver,
         inventory=inventory,
@@ -210,6 +214,7 @@ def build(
         routes=proxy_routes,
         removal=removal,
         events=events,
+        volume_directory=volumes.path_of,
         clock=_now,
         max_starts=settings.effective_start_concurrency,
     )
@@ -217,6 +222,7 @@ def build(
     rpc = RpcServer(_log_failure, Tracer(ORCHESTRATOR))
     egress = EgressUpdate(driver, inventory, records)
     add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, egress, events, _now))
+    add_volume_service(rpc, VolumeEndpoints(volumes))
     add_info_service(rpc, InfoEndpoints(_identity(settings), status, inventory, sampler.latest))
     limits = ProxyLimits(idle_timeout_seconds=_PROXY_IDLE_SECONDS)
     proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port, limits=limits)

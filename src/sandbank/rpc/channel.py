@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
 
 from sandbank.rpc import environment  # noqa: F401  # before the library is loaded
@@ -53,10 +54,7 @@ class Channel:
         """One unary call with a deadline. Raises domain errors only; cancelling it cancels the call at the peer."""
         call = self._calls.get(method)
         if call is None:
-            if self._channel is None:
-                # Opened here and not in the constructor: gRPC binds a channel to the loop that is running.
-                self._channel = grpc.aio.insecure_channel(self._address, options=CLIENT_OPTIONS)
-            call = self._channel.unary_unary(
+            call = self._open().unary_unary(
                 method, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
             )
             self._calls[method] = call
@@ -65,6 +63,48 @@ class Channel:
         except grpc.aio.AioRpcError as failure:
             raise error_of(failure, self._peer) from failure
         return result
+
+    async def download(self, method: str, request: Message, response: type[ResponseT], timeout_seconds: float) -> AsyncIterator[ResponseT]:
+        """One request, a stream of answers. Raises domain errors only; closing the iterator cancels the call."""
+        call: Any = self._open().unary_stream(
+            method, request_serializer=type(request).SerializeToString, response_deserializer=response.FromString
+        )(request, timeout=timeout_seconds, metadata=(*outgoing().items(),))
+        try:
+            async for part in call:
+                yield part
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure, self._peer) from failure
+        finally:
+            call.cancel()
+
+    async def upload(
+        self, method: str, requests: AsyncIterator[Message], kind: type[Message], response: type[ResponseT], timeout_seconds: float
+    ) -> ResponseT:
+        """A stream of requests, one answer. Raises domain errors, or what `requests` does; cancelling it cancels the call at the peer."""
+        start: Any = self._open().stream_unary(method, request_serializer=kind.SerializeToString, response_deserializer=response.FromString)
+        call = start(timeout=timeout_seconds, metadata=(*outgoing().items(),))
+        try:
+            async for request in requests:
+                await call.write(request)
+            await call.done_writing()
+            result: ResponseT = await call
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure, self._peer) from failure
+        except asyncio.InvalidStateError:
+            # The peer answered before all was written: its answer says why.
+            try:
+                result = await call
+            except grpc.aio.AioRpcError as failure:
+                raise error_of(failure, self._peer) from failure
+        finally:
+            call.cancel()
+        return result
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            # Opened here and not in the constructor: gRPC binds a channel to the loop that is running.
+            self._channel = grpc.aio.insecure_channel(self._address, options=CLIENT_OPTIONS)
+        return self._channel
 
     async def close(self) -> None:
         """Break off what is in flight and let go of the connection. Idempotent."""

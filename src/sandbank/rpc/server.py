@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -41,6 +41,22 @@ class Method:
     wants_metadata: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A method with one request and a stream of answers."""
+
+    request: type[Message]
+    answer: Callable[..., AsyncIterator[Message]]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A method with a stream of requests and one answer."""
+
+    request: type[Message]
+    answer: Callable[[AsyncIterator[Any]], Awaitable[Message]]
+
+
 class RpcServer:
     """Serves methods and `grpc.health.v1`; `on_fault(method, error)` hears of exceptions that are nobody's answer.
 
@@ -50,11 +66,11 @@ class RpcServer:
     def __init__(self, on_fault: Callable[[str, BaseException], None], tracer: Tracer | None = None) -> None:
         self._on_fault = on_fault
         self._tracer = tracer
-        self._services: dict[str, Mapping[str, Method]] = {}
+        self._services: dict[str, Mapping[str, Method | Download | Upload]] = {}
         self._server: grpc.aio.Server | None = None
         self._health = health_async.HealthServicer()
 
-    def add(self, service: str, methods: Mapping[str, Method]) -> None:
+    def add(self, service: str, methods: Mapping[str, Method | Download | Upload]) -> None:
         """Answer `/<service>/<method>`; to be called before `start`."""
         self._services[service] = methods
 
@@ -96,7 +112,12 @@ class RpcServer:
     def _serving(self, path: str, metadata: Mapping[str, str]) -> AbstractContextManager[Span | None]:
         return nullcontext() if self._tracer is None else self._tracer.serving(path, metadata)
 
-    def _handler(self, path: str, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, path: str, method: Method | Download | Upload) -> grpc.RpcMethodHandler[Any, Any]:
+        if isinstance(method, Download):
+            return self._download(path, method)
+        if isinstance(method, Upload):
+            return self._upload(path, method)
+
         async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
             metadata = _metadata(context)
             with self._serving(path, metadata) as span:
@@ -114,6 +135,32 @@ class RpcServer:
             return await _refuse(context, failure)
 
         return grpc.unary_unary_rpc_method_handler(answer, request_deserializer=method.request.FromString, response_serializer=_serialize)
+
+    def _download(self, path: str, method: Download) -> grpc.RpcMethodHandler[Any, Any]:
+        async def answer(request: Message, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Message]:
+            try:
+                async with aclosing(method.answer(request)) as parts:  # type: ignore[type-var]  # all of ours are generators
+                    async for part in parts:
+                        yield part
+            except SandbankError as error:
+                await _refuse(context, error)
+            except Exception as error:  # noqa: BLE001  # request boundary
+                self._on_fault(path, error)
+                await _refuse(context, InternalError("internal error"))
+
+        return grpc.unary_stream_rpc_method_handler(answer, request_deserializer=method.request.FromString, response_serializer=_serialize)
+
+    def _upload(self, path: str, method: Upload) -> grpc.RpcMethodHandler[Any, Any]:
+        async def answer(requests: AsyncIterator[Message], context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            try:
+                return await method.answer(requests)
+            except SandbankError as error:
+                return await _refuse(context, error)
+            except Exception as error:  # noqa: BLE001  # request boundary
+                self._on_fault(path, error)
+                return await _refuse(context, InternalError("internal error"))
+
+        return grpc.stream_unary_rpc_method_handler(answer, request_deserializer=method.request.FromString, response_serializer=_serialize)
 
 
 def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:

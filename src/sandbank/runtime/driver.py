@@ -87,6 +87,14 @@ CLOSED = EgressPolicy(denied_cidrs=("0.0.0.0/0",))
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeMount:
+    """A directory of the node's that outlives sandboxes, shown inside at the absolute `path`; its files are root-owned and unshifted."""
+
+    directory: Path
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """One sandbox to be. `layers` are directories with root-owned, unshifted files, lowest first; none is ever written to."""
 
@@ -97,6 +105,7 @@ class SandboxSpec:
     limits: Limits
     init: AgentInit
     egress: EgressPolicy = OPEN
+    volumes: tuple[VolumeMount, ...] = ()
     hostname: str = "e2b.local"
 
 

@@ -58,7 +58,8 @@ def spawn(request_fd: int, userns_fd: int, netns_fd: int, report_fd: int) -> Non
         step = "build the stage"
         libc.unshare(libc.CLONE_NEWNS)
         mounts.make_private()
-        stage.prepare(request.stage, request.layers, request.upper, userns_fd, request.show_cgroups)
+        volumes = [directory for directory, _ in request.volumes]
+        stage.prepare(request.stage, request.layers, request.upper, userns_fd, request.show_cgroups, volumes)
         step = "enter the user namespace"
         libc.setns(userns_fd, libc.CLONE_NEWUSER)
         os.setresgid(0, 0, 0)
@@ -85,7 +86,8 @@ def _become_init(request: SpawnRequest, report_fd: int) -> None:
         privileges.set_dumpable()
         socket.sethostname(request.hostname)
         step = "mount the root file system"
-        root.enter(len(request.layers), request.hostname, request.shared_memory_bytes, request.memory_bytes, request.cpu_count)
+        paths = [path for _, path in request.volumes]
+        root.enter(len(request.layers), request.hostname, request.shared_memory_bytes, request.memory_bytes, request.cpu_count, paths)
         step = "let go of the node's descriptors"
         _keep_only(report_fd)
         step = "listen"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
@@ -18,6 +18,7 @@ from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started, record
 from sandbank.api.core.team import Team
 from sandbank.api.core.template import Template
+from sandbank.api.core.volumes import Volume, VolumeRules, Volumes
 from sandbank.domain.credentials import SandboxTokens
 from sandbank.domain.errors import NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
@@ -149,6 +150,45 @@ class FakeUsage:
         self.started.append(team_id)
 
 
+class FakeVolumes:
+    """Records, nodes and tokens of volumes in one."""
+
+    def __init__(self, nodes: FakeNodes) -> None:
+        self.volumes: dict[str, Volume] = {}
+        self.directories: set[str] = set()
+        self.candidates = nodes.candidates
+
+    async def add(self, volume: Volume) -> bool:
+        if any((other.team_id, other.name) == (volume.team_id, volume.name) for other in self.volumes.values()):
+            return False
+        self.volumes[volume.volume_id] = volume
+        return True
+
+    async def list(self, team_id: str) -> Sequence[Volume]:
+        return [volume for volume in self.volumes.values() if volume.team_id == team_id]
+
+    async def find(self, team_id: str, volume_id: str) -> Volume | None:
+        return next((volume for volume in await self.list(team_id) if volume.volume_id == volume_id), None)
+
+    async def by_name(self, team_id: str, names: Sequence[str]) -> Mapping[str, Volume]:
+        return {volume.name: volume for volume in await self.list(team_id) if volume.name in names}
+
+    async def remove(self, team_id: str, volume_id: str) -> Volume | None:
+        found = await self.find(team_id, volume_id)
+        if found is not None:
+            del self.volumes[volume_id]
+        return found
+
+    async def create_volume(self, volume: Volume) -> None:
+        self.directories.add(volume.volume_id)
+
+    async def delete_volume(self, volume: Volume) -> None:
+        self.directories.discard(volume.volume_id)
+
+    def issue(self, volume: Volume) -> str:
+        return f"token of {volume.volume_id}"
+
+
 class Core:
     """The core over stand-ins and the real in-memory store."""
 
@@ -163,6 +203,8 @@ class Core:
         self.tasks = TaskGroup("core", lambda name, error: self.errors.append(error))
         self.addresses: dict[str, list[str]] = {}
         self.network = NetworkChecker(NetworkFeatures(), self._resolve)
+        self.places = FakeVolumes(self.nodes)
+        self.volumes = Volumes(self.places, self.places, self.places, VolumeRules(enabled=True, shared=False, most_per_team=3))
         self.creator = SandboxCreator(
             templates=self.templates,
             sandboxes=self.store,
@@ -171,6 +213,7 @@ class Core:
             routes=self.routes,
             usage=self.usage,
             network=self.network,
+            volumes=self.volumes,
             starts=self.usage,
             tokens=SandboxTokens("seed"),
             tasks=self.tasks,

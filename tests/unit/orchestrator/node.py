@@ -115,6 +115,7 @@ class Node:
             routes=self.routes,
             removal=self.removal,
             events=self.events,
+            volume_directory=lambda volume_id: Path("/volumes") / volume_id,
             clock=self.clock,
             max_starts=max_starts,
         )

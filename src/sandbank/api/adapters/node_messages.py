@@ -65,6 +65,8 @@ def create_request(start: SandboxStart, execution_id: str, now: datetime) -> San
     if start.network is not None:
         config.requested_network_json = json.dumps(start.network)
     config.network.CopyFrom(_network(start))
+    for mount in start.volume_mounts:
+        config.volumeMounts.add(id=mount.volume_id, name=mount.name, path=mount.path)
     end_at = now + timedelta(seconds=start.timeout_seconds)
     return SandboxCreateRequest(sandbox=config, start_time=to_timestamp(now), end_time=to_timestamp(end_at))
 
@@ -138,4 +140,5 @@ def read_running(running: RunningSandbox, node_id: str) -> Sandbox:
         traffic_access_token=ingress.traffic_access_token if ingress.HasField("traffic_access_token") else None,
         allow_internet_access=config.allow_internet_access if config.HasField("allow_internet_access") else None,
         network=json.loads(config.requested_network_json) if config.requested_network_json else None,
+        volume_mounts=tuple((mount.name, mount.path) for mount in config.volumeMounts),
     )

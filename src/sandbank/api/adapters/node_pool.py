@@ -77,6 +77,10 @@ class NodePool:
         """The host that the node's proxies listen on."""
         return self._get(node_id).host
 
+    def address_of(self, node_id: str) -> str:
+        """Where the node's gRPC is."""
+        return self._get(node_id).address
+
     def node_id(self, address: str) -> str | None:
         """See `sandbank.api.core.reconcile.Fleet.node_id`."""
         return self._nodes[address].node_id

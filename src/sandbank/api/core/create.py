@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,8 @@ from sandbank.api.core.start import SandboxStart
 from sandbank.api.core.team import Team
 from sandbank.api.core.template import Template
 from sandbank.api.core.timeouts import require_within_plan
+from sandbank.api.core.versions import version
+from sandbank.api.core.volumes import Volumes
 from sandbank.domain.credentials import SandboxTokens
 from sandbank.domain.errors import ExhaustedError, InvalidError
 from sandbank.domain.identifiers import new_sandbox_id
@@ -41,7 +43,7 @@ class CreateSandbox:
     auto_pause_memory: bool = True
     auto_resume: bool = False
     iam_tokens: bool = False
-    volume_mounts: bool = False
+    volume_mounts: Sequence[tuple[str, str]] = ()  # name and path
 
 
 def _reference(text: str) -> TemplateReference:
@@ -49,11 +51,6 @@ def _reference(text: str) -> TemplateReference:
         return parse_template_reference(text)
     except InvalidError as error:
         raise InvalidError(f"Invalid template reference: {error.message}") from error
-
-
-def _version(text: str) -> tuple[int, ...]:
-    parts = text.removeprefix("v").split("+")[0].split("-")[0].split(".")
-    return tuple(int(part) for part in parts if part.isdigit())
 
 
 def _check_lifecycle(request: CreateSandbox) -> None:
@@ -71,15 +68,13 @@ def _check_lifecycle(request: CreateSandbox) -> None:
 def _check_secure(template: Template) -> None:
     if not template.envd_version:
         raise InvalidError(f"You need to re-build template to allow using secured access. {_SECURE_HINT}")
-    if _version(template.envd_version) < _SECURE_SINCE:
+    if version(template.envd_version) < _SECURE_SINCE:
         raise InvalidError(f"Template is not compatible with secured access. {_SECURE_HINT}")
 
 
 def _check_extras(request: CreateSandbox) -> None:
     if request.iam_tokens:
         raise InvalidError("Sandbox IAM workload tokens are not available for your team.")
-    if request.volume_mounts:
-        raise InvalidError("Volume mounts are not enabled.")
 
 
 class SandboxCreator:
@@ -95,6 +90,7 @@ class SandboxCreator:
         routes: Routes,
         usage: Usage,
         network: NetworkChecker,
+        volumes: Volumes,
         starts: Starts,
         tokens: SandboxTokens,
         tasks: TaskGroup,
@@ -107,6 +103,7 @@ class SandboxCreator:
         self._routes = routes
         self._usage = usage
         self._network = network
+        self._volumes = volumes
         self._starts = starts
         self._tokens = tokens
         self._tasks = tasks
@@ -132,6 +129,7 @@ class SandboxCreator:
             request.network, request.allow_internet_access, envd_version=template.envd_version, secure=request.secure
         )
         _check_extras(request)
+        mounts, node_id = await self._volumes.mounts(team, template, request.volume_mounts)
         check_payload(request.metadata, request.env_vars, request.network)
         return SandboxStart(
             sandbox_id=sandbox_id,
@@ -148,6 +146,8 @@ class SandboxCreator:
             network=network.requested,
             https_ports=network.https_ports,
             egress=network.egress,
+            volume_mounts=mounts,
+            node_id=node_id,
         )
 
     async def _run(self, team: Team, start: SandboxStart) -> Sandbox:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sandbank.api.core.versions import version
 from sandbank.domain.errors import InvalidError
 
 MAX_DOMAINS = 10
@@ -27,7 +28,7 @@ def check_rules(sent: Mapping[str, Any], *, envd_version: str, enabled: bool) ->
         return {}
     if not enabled:
         raise InvalidError("Network transform rules are not available for your team.")
-    if _version(envd_version) < _SINCE:
+    if version(envd_version) < _SINCE:
         raise InvalidError("Network transform rules need a newer template: rebuild it, and its envd will be 0.5.13 or newer.")
     if len(sent) > MAX_DOMAINS:
         raise InvalidError(f"Network rules can have at most {MAX_DOMAINS} domains.")
@@ -38,11 +39,6 @@ def check_rules(sent: Mapping[str, Any], *, envd_version: str, enabled: bool) ->
             raise InvalidError(f'Domain "{domain}" can have at most 1 transform rule.')
         checked[name] = _headers(domain, listed or ())
     return {domain: headers for domain, headers in checked.items() if headers}
-
-
-def _version(text: str) -> tuple[int, ...]:
-    parts = text.removeprefix("v").split("+")[0].split("-")[0].split(".")
-    return tuple(int(part) for part in parts if part.isdigit())
 
 
 def _check_domain(domain: str) -> str:

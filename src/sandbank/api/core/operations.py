@@ -19,6 +19,8 @@ from sandbank.api.core.network_update import NetworkUpdater
 from sandbank.api.core.ports import Readiness, Sandboxes
 from sandbank.api.core.rate_limits import RateLimits
 from sandbank.api.core.team_selection import TeamSelector
+from sandbank.api.core.volume_content import VolumeContent
+from sandbank.api.core.volumes import Volumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Operations:
     api_keys: ApiKeys
     access_tokens: AccessTokens
     logs: LogReader
+    volumes: Volumes
+    volume_content: VolumeContent
     metrics: MetricReader
     network: NetworkUpdater
     nodes: NodeAdministration

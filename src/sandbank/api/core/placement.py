@@ -60,7 +60,8 @@ class SandboxPlacer:
         excluded: frozenset[str] = frozenset()
         last: SandbankError | None = None
         while len(excluded) < _ATTEMPTS:
-            node = choose(self._nodes.candidates(), start.template.vcpu, excluded)
+            usable = [node for node in self._nodes.candidates() if start.node_id in (None, node.node_id)]
+            node = choose(usable, start.template.vcpu, excluded)
             if node is None:
                 break
             try:

@@ -10,6 +10,7 @@ from typing import Any
 from sandbank.api.core.egress import NO_WISH, EgressWish
 from sandbank.api.core.template import Template
 from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.volume import VolumeMount
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class SandboxStart:
     network: Mapping[str, Any] | None
     https_ports: tuple[int, ...] = ()
     egress: EgressWish = NO_WISH
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    node_id: str | None = None  # the only node that will do
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,4 +66,5 @@ def record(start: SandboxStart, started: Started, node_id: str, execution_id: st
         traffic_access_token=start.traffic_access_token,
         allow_internet_access=start.allow_internet_access,
         network=start.network,
+        volume_mounts=tuple((mount.name, mount.path) for mount in start.volume_mounts),
     )

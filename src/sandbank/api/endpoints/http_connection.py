@@ -10,6 +10,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from sandbank.api.endpoints.http.boundary import seconds_for
+
 HEAD_SECONDS = 5.0
 # From the end of a head until the request is read and its answer taken.
 EXCHANGE_SECONDS = 75.0
@@ -80,8 +82,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._has_progressed = True
-        self._deadline = self.loop.time() + EXCHANGE_SECONDS
         super().on_headers_complete()
+        self._deadline = self.loop.time() + seconds_for(self.url.decode("ascii", "replace"), EXCHANGE_SECONDS)
         if len(self.pipeline) > MOST_PIPELINED:
             self.transport.abort()
         if self.parser.should_upgrade():

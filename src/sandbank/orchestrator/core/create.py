@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 
@@ -14,7 +16,7 @@ from sandbank.orchestrator.core.ports import Builds, Clock, Events, Routes, Sand
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder, limits_of, running_from
 from sandbank.orchestrator.core.status import StatusBoard
-from sandbank.runtime.driver import AgentInit, Driver, SandboxSpec
+from sandbank.runtime.driver import AgentInit, Driver, SandboxSpec, VolumeMount
 
 DEADLINE_SECONDS = 60.0  # contract data-plane §9.2
 
@@ -34,6 +36,7 @@ class Creation:
         removal: Removal,
         events: Events,
         clock: Clock,
+        volume_directory: Callable[[str], Path],
         max_starts: int,
     ) -> None:
         self._driver = driver
@@ -45,6 +48,7 @@ class Creation:
         self._removal = removal
         self._events = events
         self._clock = clock
+        self._volume_directory = volume_directory
         self._turns = asyncio.Semaphore(max_starts)
         self._log = structlog.get_logger("sandbank.orchestrator")
 
@@ -74,7 +78,7 @@ class Creation:
                 if (removing := self._inventory.ending.get(order.sandbox_id)) is not None:
                     await asyncio.wait({removing})
                 _check_not_doomed(start)
-                await self._driver.create(_spec(order, build))
+                await self._driver.create(self._spec(order, build))
         except TimeoutError as error:
             if waiting:
                 raise ExhaustedError("too many sandboxes starting on this node, please retry") from error
@@ -96,24 +100,24 @@ class Creation:
         self._log.info("sandbox created", sandbox_id=order.sandbox_id, template_id=order.template_id, end_at=sandbox.end_at.isoformat())
         return sandbox
 
+    def _spec(self, order: SandboxOrder, build: Build) -> SandboxSpec:
+        return SandboxSpec(
+            sandbox_id=order.sandbox_id,
+            template_id=order.template_id,
+            execution_id=order.execution_id,
+            layers=build.layers,
+            limits=limits_of(order, build.size_mib),
+            init=AgentInit(
+                access_token=order.access_token,
+                env_vars={**build.env_vars, **order.env_vars},
+                default_user=order.default_user or build.default_user,
+                default_workdir=order.default_workdir or build.default_workdir,
+            ),
+            egress=order.egress,
+            volumes=tuple(VolumeMount(self._volume_directory(volume_id), path) for volume_id, path in order.volumes),
+        )
+
 
 def _check_not_doomed(start: Start) -> None:
     if start.doom is not None:
         raise ConflictError(start.doom)
-
-
-def _spec(order: SandboxOrder, build: Build) -> SandboxSpec:
-    return SandboxSpec(
-        sandbox_id=order.sandbox_id,
-        template_id=order.template_id,
-        execution_id=order.execution_id,
-        layers=build.layers,
-        limits=limits_of(order, build.size_mib),
-        init=AgentInit(
-            access_token=order.access_token,
-            env_vars={**build.env_vars, **order.env_vars},
-            default_user=order.default_user or build.default_user,
-            default_workdir=order.default_workdir or build.default_workdir,
-        ),
-        egress=order.egress,
-    )

@@ -34,6 +34,7 @@ class SandboxOrder:
     mask_host: str | None = None
     https_ports: frozenset[int] = frozenset()
     auto_pause: bool = False
+    volumes: tuple[tuple[str, str], ...] = ()  # ID and the path inside
 
 
 @dataclass(frozen=True, slots=True)

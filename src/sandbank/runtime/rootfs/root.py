@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from sandbank.runtime.linux import mounts
+from sandbank.runtime.linux.paths import make_directories
 from sandbank.runtime.rootfs import resources, stage
 
 # What a sandbox's root could read there of the node, or of everybody's keys. The rest of /proc's own refusals hold, since that root is
@@ -27,7 +29,9 @@ _READONLY_DIRECTORIES = ("sys", "tty")
 _TERMINALS = 256
 
 
-def enter(layer_count: int, hostname: str, shared_memory_bytes: int, memory_bytes: int, cpu_count: int) -> None:
+def enter(
+    layer_count: int, hostname: str, shared_memory_bytes: int, memory_bytes: int, cpu_count: int, volume_paths: Sequence[str] = ()
+) -> None:
     """Mount everything on the prepared stage, which is the working directory, and make it the root.
 
     The caller is pid 1 of its pid namespace and uid 0 of its user namespace, with every namespace its own.
@@ -51,12 +55,29 @@ def enter(layer_count: int, hostname: str, shared_memory_bytes: int, memory_byte
     mounts.mount("mqueue", f"{root}/dev/mqueue", "mqueue", no_programs)
     _mask(f"{root}/proc", f"{root}/dev/null")
     resources.show(root, memory_bytes, cpu_count)
+    _show_volumes(root, volume_paths)
     mounts.pivot_into(root)
     # Only now: a template may have made any of these a link, and from in here no link leads to the node's files.
     os.makedirs("/etc", exist_ok=True)
     _write("/etc/hostname", f"{hostname}\n")
     _write("/etc/hosts", f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n")
     _write("/etc/resolv.conf", "nameserver 8.8.8.8\n")
+
+
+def _show_volumes(root: str, paths: Sequence[str]) -> None:
+    if not paths:
+        return
+    top = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for index, path in enumerate(paths):
+            # The template's links decide where that is, and lead nowhere else.
+            target = make_directories(top, path)
+            try:
+                mounts.bind(stage.volume_name(index), f"/proc/self/fd/{target}")
+            finally:
+                os.close(target)
+    finally:
+        os.close(top)
 
 
 def _mask(proc: str, null: str) -> None:

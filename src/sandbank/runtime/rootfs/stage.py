@@ -32,11 +32,11 @@ _READONLY_FLAGS = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts
 _SHOWN_SYSTEM = ("devices/system", "devices/virtual/net", "class/net")
 
 
-def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgroups: Mapping[str, str]) -> None:
+def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgroups: Mapping[str, str], volumes: Sequence[str] = ()) -> None:
     """Build the stage at `stage` and make it the working directory.
 
     `layers` are lowest first; `upper` is the directory for what the sandbox writes; `cgroups` maps a path below /sys/fs/cgroup as the
-    sandbox shall see it to the host's directory of this sandbox's own group.
+    sandbox shall see it to the host's directory of this sandbox's own group; `volumes` are directories shared with other sandboxes.
     """
     mounts.mount("tmpfs", stage, "tmpfs", mounts.MS_NOSUID, "size=1m,mode=755")
     os.chdir(stage)
@@ -45,12 +45,22 @@ def prepare(stage: str, layers: Sequence[str], upper: str, userns_fd: int, cgrou
         mounts.bind_idmapped(layer, str(index), userns_fd)
     os.mkdir(UPPER)
     mounts.bind_idmapped(upper, UPPER, userns_fd)
+    for index, volume in enumerate(volumes):
+        os.mkdir(volume_name(index))
+        mounts.bind_idmapped(volume, volume_name(index), userns_fd)
+        # Nothing that another sandbox left there gives rights in this one.
+        mounts.mount(None, volume_name(index), None, mounts.MS_REMOUNT | mounts.MS_BIND | mounts.MS_NOSUID | mounts.MS_NODEV)
     os.mkdir(resources.FACTS)
     os.mkdir(NOTHING)
     mounts.mount("tmpfs", NOTHING, "tmpfs", _READONLY_FLAGS, "size=0,mode=555")
     _make_devices()
     _mount_system(cgroups, btrfs.quota_directory(Path(upper)))
     os.mkdir(ROOT)
+
+
+def volume_name(index: int) -> str:
+    """Where on the stage a volume waits to be shown."""
+    return f"v{index}"
 
 
 def overlay_options(layer_count: int) -> str:

@@ -22,6 +22,8 @@ from sandbank.api.endpoints.http import (
     nodes,
     sandboxes,
     teams,
+    volume_content,
+    volumes,
 )
 from sandbank.api.endpoints.http.boundary import RequestBoundary
 from sandbank.api.endpoints.http.document import build as document
@@ -70,7 +72,15 @@ def build_api() -> FastAPI:
     app.add_exception_handler(HTTPException, errors.on_no_route)
     for router in (metrics.router, sandboxes.router, lifecycle.router, network.router, logs.router, teams.router):
         app.include_router(router)
-    for router in (api_keys.router, access_tokens.router, admin_teams.router, nodes.router, admin.router):
+    for router in (
+        volumes.router,
+        volume_content.router,
+        api_keys.router,
+        access_tokens.router,
+        admin_teams.router,
+        nodes.router,
+        admin.router,
+    ):
         app.include_router(router)
     document.install(app)
     return app

@@ -14,7 +14,9 @@ from sandbank.api.endpoints.http.errors import error_response
 EXTRA_HEADERS = "sandbank.extra_headers"
 """Where in a request's scope inner layers leave headers for the answer, whichever it will be."""
 
+FILES = "/volumecontent/"
 _REQUEST_SECONDS = 70.0
+_FILE_SECONDS = 3600.0
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NO_STORE = (b"cache-control", b"no-store")
 
@@ -56,7 +58,7 @@ class RequestBoundary:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
             try:
-                async with asyncio.timeout(self._request_seconds):
+                async with asyncio.timeout(seconds_for(scope["path"], self._request_seconds)):
                     await self._app(scope, receive, complete)
             except TimeoutError:
                 _log.warning("request took too long", method=scope["method"], path=scope["path"])
@@ -69,6 +71,11 @@ class RequestBoundary:
                 if started:
                     raise
                 await error_response(500, "internal error", "internal_server_error", should_retry=False)(scope, receive, complete)
+
+
+def seconds_for(path: str, seconds: float) -> float:
+    """How long a request may take: files of volumes take as long as they are large, for an hour, like the clients' own patience."""
+    return _FILE_SECONDS if path.startswith(FILES) else seconds
 
 
 def _request_id(scope: Scope) -> bytes:

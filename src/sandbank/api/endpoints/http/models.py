@@ -133,6 +133,23 @@ class Named(_Body):
     name: str
 
 
+class NewVolume(_Body):
+    """`POST /volumes`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=250)]
+
+
+OwnerNumber = Annotated[int, Field(ge=0, le=2**32 - 1)]
+
+
+class VolumeEntryChange(_Body):
+    """`PATCH /volumecontent/{id}/path`."""
+
+    uid: OwnerNumber | None = None
+    gid: OwnerNumber | None = None
+    mode: OwnerNumber | None = None
+
+
 class NodeStatusChange(_Body):
     """`POST /nodes/{id}`."""
 

@@ -41,7 +41,7 @@ def _command(sent: models.CreateV1 | models.CreateV2, *, secure: bool, default_t
         auto_pause_memory=sent.auto_pause_memory is not False,
         auto_resume=sent.auto_resume is not None and sent.auto_resume.enabled,
         iam_tokens=sent.iam is not None and bool(sent.iam.tokens),
-        volume_mounts=bool(sent.volume_mounts),
+        volume_mounts=[(mount.name, mount.path) for mount in sent.volume_mounts or ()],
     )
 
 

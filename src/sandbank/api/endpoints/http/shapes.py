@@ -41,7 +41,7 @@ def listed(sandbox: Sandbox) -> dict[str, Any]:
         "memoryMB": sandbox.ram_mb,
         "diskSizeMB": sandbox.disk_mb,
         "state": public_state(sandbox.state),
-        "volumeMounts": [],
+        "volumeMounts": [{"name": name, "path": path} for name, path in sandbox.volume_mounts],
     }
     if sandbox.metadata:
         shape["metadata"] = dict(sandbox.metadata)

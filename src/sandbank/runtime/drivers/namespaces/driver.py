@@ -224,6 +224,7 @@ class NamespaceDriver:
             cpu_count=limits.vcpu,
             processors=processors,
             agent=agent,
+            volumes=[(str(volume.directory), volume.path) for volume in spec.volumes],
         )
 
     async def kill(self, sandbox_id: str) -> None:

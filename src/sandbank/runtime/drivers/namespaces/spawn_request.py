@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 # Requests are one datagram each: an operation, and its descriptors beside it.
 MAKE_NAMESPACES = "make-namespaces"  # text: the base uid; descriptors: a socket to answer on
@@ -31,6 +31,7 @@ class SpawnRequest:
     cpu_count: int
     processors: tuple[int, ...]
     agent: dict[str, object]
+    volumes: list[tuple[str, str]] = field(default_factory=list)  # directory on the node, path inside
 
     def encode(self) -> bytes:
         """As it is put into the memory file."""
