@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from tests.integration.runtime.inside import run
 
 
 @pytest.fixture
-def volume(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("volume")
     directory.chmod(0o777)
-    yield directory
+    return directory
 
 
 async def test_two_sandboxes_share_it_with_the_same_owners_and_it_outlives_them(driver: NamespaceDriver, volume: Path) -> None:
