@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sandbank.api.core.create import CreateSandbox
-from sandbank.api.core.egress import EgressWish, ProxyWish
+from sandbank.api.core.egress import EgressWish, ProxyWish, parse_egress
 from sandbank.api.core.network_options import NetworkFeatures
 from sandbank.domain.errors import ConflictError, DeniedError, InvalidError, NotFoundError, UnavailableError
 from sandbank.domain.states import SandboxState
@@ -80,6 +83,27 @@ async def test_what_is_wrong_is_said(core: Core, network: dict[str, Any], messag
     assert core.nodes.calls == []
 
 
+texts = st.text(max_size=80) | st.from_regex(r"[a-zé*.:/\[\]%0-9_-]{1,40}", fullmatch=True)
+
+
+@given(
+    st.lists(texts),
+    st.lists(texts),
+    st.lists(texts),
+    texts,
+    st.dictionaries(texts, st.lists(st.just({"transform": {"headers": {"a": "b"}}}))),
+)
+def test_no_words_are_too_odd(allow: list[str], deny: list[str], servers: list[str], address: str, rules: dict[str, Any]) -> None:
+    for sent in (
+        {"allowOut": allow, "denyOut": [*deny, ALL]},
+        {"dnsServers": servers},
+        {"egressProxy": {"address": address}},
+        {"rules": rules},
+    ):
+        with contextlib.suppress(InvalidError):
+            parse_egress(sent, None, envd_version="0.6.13", rules_enabled=True)
+
+
 PROXY = {"address": "198.51.100.9:1080", "username": "me", "password": "very secret"}
 
 
@@ -116,6 +140,7 @@ async def test_the_name_of_a_proxy_is_looked_up(core: Core) -> None:
         ({"address": ":1080"}, "address must be host:port"),
         ({"address": "proxy.test:0"}, "address must be host:port"),
         ({"address": "proxy.test:65536"}, "address must be host:port"),
+        ({"address": f"proxy.test:{'9' * 5000}"}, "address must be host:port"),
         ({"address": "proxy.test:١"}, "address must be host:port"),
         ({"address": "socks5://proxy.test:1080"}, "address must be host:port"),
         ({"address": "me:pw@proxy.test:1080"}, "address must be host:port"),

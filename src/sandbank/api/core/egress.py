@@ -164,7 +164,7 @@ def split_address(address: str) -> tuple[str, int]:
     """Host and port of `host:port`; `InvalidError` otherwise."""
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 < int(port) < 65536:
         raise _invalid_proxy("address must be host:port")
     return host, int(port)
 

@@ -53,7 +53,7 @@ def _proxy(egress: SandboxNetworkEgressConfig) -> EgressProxy | None:
     if not egress.egress_proxy_address:
         return None
     host, _, port = egress.egress_proxy_address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not (port.isascii() and port.isdigit() and len(port) <= 5) or not 0 < int(port) < 65536:
         raise InvalidError("the egress proxy's address is not host:port")
     tls = egress.egress_proxy_tls
     return EgressProxy(
