@@ -15,7 +15,6 @@ from tests.product.instance import SEEDED_API_KEY, Instance
 
 AT_ONCE = 3
 NOT_YET = {
-    "metrics": "no metrics of sandboxes yet",
     "pausing": "cannot pause sandboxes yet",
     "snapshots": "cannot snapshot sandboxes yet",
     "forking": "cannot fork sandboxes yet",
