@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 
 import pytest
 
-from sandbank.runtime.driver import EgressPolicy, EgressProxy, ProxyTls
+from sandbank.runtime.driver import CLOSED, EgressPolicy, EgressProxy, ProxyTls
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.slot import Slot
 from tests.integration.network.clients import BROKEN, get, talk, tls
 from tests.integration.network.internet import Internet
 from tests.integration.network.name_server import NameServer, query
 from tests.integration.network.origin import OTHER_SITE, PASSWORD, PLAIN_PORT, SITE, SOCKS, SOCKS_PORT, SOCKS_TLS_PORT, USER
-from tests.integration.network.traffic import Listener, udp, within
+from tests.integration.network.traffic import Listener, tcp, udp, within
 
 PROXY = EgressProxy(SOCKS, SOCKS_PORT, USER.decode(), PASSWORD.decode())
 THROUGH = EgressPolicy(proxy=PROXY)
@@ -93,6 +94,23 @@ async def test_a_proxy_by_name_and_in_tls_of_a_ca_of_its_own(
         await pool.set_egress(slot, "one", EgressPolicy(proxy=replace(secure, tls=wrong)))
         assert await _hello(slot) in ("reset", "refused")
     assert len(internet.proxied()) == 1
+    async with asyncio.timeout(5):
+        while pool._egress._tasks._tasks:  # nothing outlives the connections
+            await asyncio.sleep(0.02)
+
+
+async def test_a_tunnel_ends_with_its_connection_though_the_far_end_is_silent(
+    pool: SlotPool, slot: Slot, internet: Internet, name_server: NameServer
+) -> None:
+    name_server.zone["proxy.test"] = [SOCKS]
+    await pool.set_egress(
+        slot, "one", EgressPolicy(proxy=replace(PROXY, host="proxy.test", port=SOCKS_TLS_PORT, tls=ProxyTls(ca_cert=internet.ca)))
+    )
+    assert (await within(slot.netns_fd, tcp, OTHER_SITE, PLAIN_PORT)).startswith("hello")
+    await pool.set_egress(slot, "one", CLOSED)
+    async with asyncio.timeout(5):
+        while pool._egress._tasks._tasks:
+            await asyncio.sleep(0.02)
 
 
 def test_credentials_are_not_shown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 
@@ -11,6 +12,7 @@ from sandbank.aiokit.tasks import TaskGroup
 from sandbank.runtime.driver import ProxyTls
 
 _CHUNK = 16 * 1024
+_LOOK_SECONDS = 1.0
 _HALF_CLOSED_SECONDS = 600.0  # for the answer to what was sent before the sandbox ended its direction
 
 
@@ -36,6 +38,13 @@ class Tunnels:
         theirs.setblocking(False)
         self._tasks.start("tunnel", connection.carry(theirs))
         return ours
+
+
+def _has_hung_up(inner: socket.socket) -> bool:
+    """Whether the other end is closed for good, and not only for one direction, which reading cannot tell."""
+    poll = select.poll()
+    poll.register(inner, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
 class _Connection:
@@ -65,7 +74,9 @@ class _Connection:
         try:
             back = tasks.start("inwards", self._inwards(inner))
             await asyncio.wait({back, tasks.start("outwards", self._outwards(inner))}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({back}, timeout=_HALF_CLOSED_SECONDS)
+            deadline = self._loop.time() + _HALF_CLOSED_SECONDS
+            while not back.done() and self._loop.time() < deadline and not _has_hung_up(inner):
+                await asyncio.wait({back}, timeout=_LOOK_SECONDS)
         finally:
             await tasks.close()
             self._sock.close()

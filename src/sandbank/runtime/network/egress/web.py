@@ -23,7 +23,9 @@ async def carry(client: socket.socket, upstream: socket.socket, name: str, idle_
     """Until both sides have ended. `OtherNameError`, `AmbiguousRequestError`, `OSError`, `TimeoutError`: the connection is to be reset."""
     loop = asyncio.get_running_loop()
     reader = RequestReader()
-    if await _first_request(loop, client, upstream, reader, name):
+    async with asyncio.timeout(idle_seconds):
+        switched = await _first_request(loop, client, upstream, reader, name)
+    if switched:
         await both_ways(client, upstream, idle_seconds)
         return
     back = Pump(upstream, client)
