@@ -60,6 +60,6 @@ def decode(text: str | bytes) -> Sandbox:
         fields[ours] = datetime.fromisoformat(document[theirs])
     fields["max_length_hours"] = document["maxInstanceLength"] // _HOUR_NANOSECONDS
     fields["metadata"] = document["metadata"]
-    fields["volume_mounts"] = tuple((mount["name"], mount["path"]) for mount in document["volumeMounts"])
+    fields["volume_mounts"] = tuple((mount["name"], mount["path"]) for mount in document.get("volumeMounts") or ())
     fields["state"] = SandboxState(document["state"])
     return Sandbox(**fields)

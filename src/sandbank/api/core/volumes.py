@@ -114,12 +114,13 @@ class Volumes:
         return volume, self._tokens.issue(volume)
 
     async def delete(self, team: Team, volume_id: str) -> None:
-        """Gone from the list when it returns; sandboxes that have it see it emptied."""
+        """Gone from the list when it returns; sandboxes that have it see it emptied. It stays listed while its node cannot be reached."""
         self._require_enabled()
-        volume = await self._records.remove(team.team_id, _checked(volume_id))
+        volume = await self._records.find(team.team_id, _checked(volume_id))
         if volume is None:
             raise NotFoundError("Volume not found")
         await self._nodes.delete_volume(volume)
+        await self._records.remove(team.team_id, volume.volume_id)
 
     async def mounts(self, team: Team, template: Template, wanted: Sequence[tuple[str, str]]) -> tuple[tuple[VolumeMount, ...], str | None]:
         """Name and path pairs as mounts, and the node that they bind a sandbox to, if any; `InvalidError` says all that is wrong."""

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.requests import ClientDisconnect
 
 from sandbank.api.core.pagination import rfc3339
 from sandbank.api.core.volume_content import Entry, Ownership
@@ -124,7 +125,10 @@ async def write_file(request: Request, volume_id: str) -> Response:
     """A file's content, there as a whole or not at all."""
     target, ownership = await _target(request, volume_id), _ownership(request)
     content: AsyncIterator[bytes] = request.stream()
-    entry = await operations(request).volume_content.write(target, ownership, content, force=_forced(request))
+    try:
+        entry = await operations(request).volume_content.write(target, ownership, content, force=_forced(request))
+    except ClientDisconnect as error:
+        raise InvalidError("the upload broke off") from error
     return JSONResponse(_shape(entry), 201)
 
 

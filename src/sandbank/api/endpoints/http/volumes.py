@@ -20,7 +20,7 @@ async def create(request: Request, team: CallingTeam) -> Response:
     """A new volume, with a token for its files."""
     sent = await body.read(request, models.NewVolume)
     volume, token = await operations(request).volumes.create(team, sent.name)
-    return JSONResponse(_shape(volume) | {"token": token}, 201)
+    return JSONResponse(_opened(request, volume, token), 201)
 
 
 @router.get("/volumes")
@@ -33,7 +33,7 @@ async def list_all(request: Request, team: CallingTeam) -> Response:
 async def get(request: Request, team: CallingTeam, volume_id: str) -> Response:
     """One volume, with a fresh token."""
     volume, token = await operations(request).volumes.get(team, unquote(volume_id))
-    return JSONResponse(_shape(volume) | {"token": token})
+    return JSONResponse(_opened(request, volume, token))
 
 
 @router.delete("/volumes/{volume_id}", status_code=204)
@@ -45,3 +45,9 @@ async def delete(request: Request, team: CallingTeam, volume_id: str) -> Respons
 
 def _shape(volume: Volume) -> dict[str, Any]:
     return {"volumeID": volume.volume_id, "name": volume.name}
+
+
+def _opened(request: Request, volume: Volume, token: str) -> dict[str, Any]:
+    # The domain is where clients find the content API that have no address of it themselves.
+    domain: str | None = request.app.state.domain
+    return _shape(volume) | {"token": token} | ({} if domain is None else {"domain": domain})
