@@ -133,7 +133,7 @@ def test_a_directory_swapped_for_a_link_amid_everything_leads_nowhere(volumes: V
                 lambda: volumes.change(ID, "/real/secret", Ownership(mode=0o600, uid=1234)),
                 lambda: volumes.make_directory(ID, "/real/deep/er", PLAIN, parents=True),
                 lambda: volumes.list(ID, "/real", 3),
-                lambda path=f"/real/{('secret', 'deep')[number % 2]}": volumes.remove(ID, path),  # type: ignore[misc]
+                lambda path=f"/real/{('secret', 'deep')[number % 2]}": volumes.remove(ID, path),
             ):
                 try:
                     call()
