@@ -73,8 +73,8 @@ async def seed(database: Database) -> str:
 
 
 @pytest.fixture
-async def node() -> AsyncIterator[GrpcNode]:
-    node = GrpcNode()
+async def node(tmp_path: Path) -> AsyncIterator[GrpcNode]:
+    node = GrpcNode(volumes=tmp_path / "volumes")
     await node.start()
     yield node
     await node.stop()

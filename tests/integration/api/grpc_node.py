@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 from google.protobuf.empty_pb2 import Empty
 
@@ -17,15 +18,19 @@ from sandbank.contracts.orchestrator import (
     SandboxUpdateRequest,
 )
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
+from sandbank.orchestrator.adapters.volume_directory import VolumeDirectory
+from sandbank.orchestrator.endpoints.volume_service import VolumeEndpoints
 from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
 from sandbank.rpc.server import RpcServer
+from sandbank.rpc.volume import add_volume_service
 
 
 class GrpcNode:
     """Answers like an orchestrator; `fail_with` and `create_gate` make it misbehave."""
 
-    def __init__(self, node_id: str = "node-1") -> None:
+    def __init__(self, node_id: str = "node-1", volumes: Path | None = None) -> None:
         self.node_id = node_id
+        self._volumes = volumes  # where real ones are kept, if it has any
         self.sandboxes: dict[str, RunningSandbox] = {}
         self.created: list[SandboxCreateRequest] = []
         self.deleted: list[tuple[str, str]] = []
@@ -41,6 +46,8 @@ class GrpcNode:
         server = RpcServer(lambda _method, error: faults.append(error))
         add_sandbox_service(server, self)
         add_info_service(server, self)
+        if self._volumes is not None:
+            add_volume_service(server, VolumeEndpoints(VolumeDirectory(self._volumes, 16)))
         self.address = f"127.0.0.1:{await server.start(f'127.0.0.1:{port}')}"
         self._server = server
 

@@ -157,6 +157,13 @@ ANSWERS = {
     },
     "AdminSandboxKillResult": {"killedCount": ("integer", True), "failedCount": ("integer", True)},
     "AdminBuildCancelResult": {"cancelledCount": ("integer", True), "failedCount": ("integer", True)},
+    "Volume": {"volumeID": ("string", True), "name": ("string", True)},
+    "VolumeAndToken": {"volumeID": ("string", True), "name": ("string", True), "token": ("string", True)},
+    "VolumeEntryStat": {
+        **dict.fromkeys(("name", "type", "path", "atime", "mtime", "ctime"), ("string", True)),
+        **dict.fromkeys(("size", "mode", "uid", "gid"), ("integer", True)),
+        "target": ("string", False),
+    },
 }
 """What clients get. Those not required by the contract may be always there."""
 
@@ -172,6 +179,8 @@ BODIES = {
     "Network": EGRESS | {"allowPublicTraffic": ("boolean?", False), "maskRequestHost": ("string?", False), "httpsPorts": ("array?", False)},
     "NetworkUpdate": EGRESS | {"allow_internet_access": ("boolean?", False)},
     "Named": {"name": ("string", True)},
+    "NewVolume": {"name": ("string", True)},
+    "VolumeEntryChange": {"uid": ("integer?", False), "gid": ("integer?", False), "mode": ("integer?", False)},
     "NodeStatusChange": {"status": ("string", True), "clusterID": ("string?", False)},
 }
 """What clients send; `?` for what may be null."""
@@ -205,6 +214,13 @@ SUCCESSES = {
     "POST /volumes": "201",
     "GET /volumes/{volumeID}": "200",
     "DELETE /volumes/{volumeID}": "204",
+    "GET /volumecontent/{volumeID}/path": "200",
+    "PATCH /volumecontent/{volumeID}/path": "200",
+    "DELETE /volumecontent/{volumeID}/path": "204",
+    "GET /volumecontent/{volumeID}/dir": "200",
+    "POST /volumecontent/{volumeID}/dir": "201",
+    "GET /volumecontent/{volumeID}/file": "200",
+    "PUT /volumecontent/{volumeID}/file": "201",
     "GET /secrets": "200",
     "POST /secrets": "201",
     "GET /secrets/{secretID}": "200",
@@ -225,4 +241,4 @@ SUCCESSES = {
     "DELETE /admin/teams/{teamID}/api-keys/{keyID}": "204",
     "GET /admin/sandboxes/running-counts": "200",
 }
-"""§17, §26."""
+"""§17, §19, §26."""

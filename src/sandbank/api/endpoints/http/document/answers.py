@@ -281,3 +281,39 @@ class AdminBuildCancelResult(Answer):
 
     cancelled_count: int
     failed_count: int
+
+
+class Volume(Answer):
+    """A volume."""
+
+    volume_id: str
+    name: str
+
+
+class VolumeAndToken(Volume):
+    """A volume with a token for its files."""
+
+    token: str
+
+
+class VolumeEntryStat(Answer):
+    """Something in a volume; `path` is absolute there."""
+
+    name: str
+    type: Literal["unknown", "file", "directory", "symlink"]
+    path: str
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    atime: datetime
+    mtime: datetime
+    ctime: datetime
+    target: str = ""
+
+
+class VolumeContentError(Answer):
+    """An error of the files' routes; `code` is a word, or a status where it did not come to them."""
+
+    code: str | int
+    message: str

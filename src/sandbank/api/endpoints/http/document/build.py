@@ -13,12 +13,11 @@ from pydantic.json_schema import models_json_schema
 
 from sandbank.api.endpoints.http import models
 from sandbank.api.endpoints.http.document import answers
-from sandbank.api.endpoints.http.document.operations import EMPTY, NOBODY, OPERATIONS, UNDECLARED, Operation
+from sandbank.api.endpoints.http.document.operations import EMPTY, NOBODY, OPERATIONS, UNDECLARED, VOLUME, Operation
 
 Document = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
-_ERROR = {"application/json": {"schema": {"$ref": _REF.format(model="Error")}}}
 _WORDS = {
     200: "Done.",
     201: "Made.",
@@ -38,6 +37,7 @@ _WORDS = {
     502: "What is behind us failed.",
     503: "It cannot be served at this moment.",
     504: "It took too long.",
+    507: "There is no room for it.",
 }
 _SECURITY_SCHEMES = {
     "ApiKeyAuth": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -45,8 +45,10 @@ _SECURITY_SCHEMES = {
     "AuthProviderBearerAuth": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "AuthProviderTeamAuth": {"type": "apiKey", "in": "header", "name": "X-Team-ID"},
     "AdminApiKeyAuth": {"type": "apiKey", "in": "header", "name": "X-Admin-Token"},
+    "VolumeTokenAuth": {"type": "http", "scheme": "bearer", "description": "The token of a volume."},
     "AdminTeamAuth": {"type": "apiKey", "in": "header", "name": "X-Team-ID"},
 }
+_KIND_OF_TEXT = {None: "text/plain", "binary": "application/octet-stream"}
 _HEADERS = {
     "X-Next-Token": "Where the next page begins; absent on the last one.",
     "X-Total-Running": "How many running sandboxes match, on all pages.",
@@ -82,7 +84,7 @@ def build(app: FastAPI) -> Document:
         for method, operation in methods.items():
             _complete(operation, OPERATIONS.get((method.upper(), path), UNDECLARED), "{" in path)
     document["paths"] = paths
-    errors = {f"Error{status}": _error(status) for status in _WORDS if status >= 400}
+    errors = {f"{name}{status}": _error(status, name) for status in _WORDS for name in ("Error", "VolumeContentError") if status >= 400}
     document["components"] = {"schemas": _untitled(_schemas()), "responses": errors, "securitySchemes": _SECURITY_SCHEMES}
     return document
 
@@ -104,8 +106,10 @@ def _complete(operation: Document, known: Operation, has_parameters: bool) -> No
                 parameter |= {"style": "form", "explode": False}
             else:
                 parameter["schema"] |= more
-    for name in known.request_headers:
-        operation.setdefault("parameters", []).append({"name": name, "in": "header", "schema": known.parameters[name]})
+    if known.read:
+        operation["parameters"] = [*operation.get("parameters", ()), *known.read]
+    if known.body is not None:
+        operation["requestBody"] = known.body
     operation["security"] = [{scheme: [] for scheme in schemes} for schemes in known.security]
     operation["responses"] = {str(status): response for status, response in sorted(_responses(operation, known, has_parameters).items())}
 
@@ -113,21 +117,23 @@ def _complete(operation: Document, known: Operation, has_parameters: bool) -> No
 def _responses(operation: Document, known: Operation, has_parameters: bool) -> dict[int, Document]:
     responses: dict[int, Document] = {}
     for status, schema in known.answers.items():
-        kind = "text/plain" if schema.get("type") == "string" else "application/json"
+        kind = _KIND_OF_TEXT.get(schema.get("format")) if schema.get("type") == "string" else "application/json"
         responses[status] = {"description": _WORDS[status]}
         if schema is not EMPTY:
             responses[status]["content"] = {kind: {"schema": schema}}
         if known.headers:
             responses[status]["headers"] = _headers(*known.headers)
     for status in {*known.errors, *_usual(operation, known, has_parameters)}:
-        responses[status] = {"$ref": f"#/components/responses/Error{status}"}
+        name = "VolumeContentError" if known.security == VOLUME else "Error"
+        responses[status] = {"$ref": f"#/components/responses/{name}{status}"}
     if known.security == NOBODY:
         responses[503] = {"description": _WORDS[503], "content": {"text/plain": {"schema": {"type": "string"}}}}
     return responses
 
 
-def _error(status: int) -> Document:
-    response: Document = {"description": _WORDS[status], "content": _ERROR}
+def _error(status: int, schema: str) -> Document:
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=schema)}}}
+    response: Document = {"description": _WORDS[status], "content": content}
     if status in (409, 429, 500, 503, 504):
         response["headers"] = _headers("Retry-After", "Should-Retry")
     if status == 429:
@@ -138,6 +144,9 @@ def _error(status: int) -> Document:
 def _usual(operation: Document, known: Operation, has_parameters: bool) -> Iterator[int]:
     yield 500
     if known.security == NOBODY:
+        return
+    if known.security == VOLUME:
+        yield from (400, 401, 403, 404, 409, 413, 503, 504, 507)
         return
     yield from (400, 401, 403, 429, 503, 504)
     if has_parameters or any("TeamAuth" in scheme for schemes in known.security for scheme in schemes):
@@ -167,7 +176,7 @@ def _untitled(schema: Any) -> Any:
 
 
 def _schemas() -> Document:
-    received: list[type[BaseModel]] = list(models.REQUEST_BODIES.values())
+    received: list[type[BaseModel]] = [*models.REQUEST_BODIES.values(), models.VolumeEntryChange]
     _, requests = models_json_schema([(model, "validation") for model in received], ref_template=_REF)
     _, responses = models_json_schema(
         [(model, "serialization") for model in vars(answers).values() if isinstance(model, type) and issubclass(model, answers.Answer)],

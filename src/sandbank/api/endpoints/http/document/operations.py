@@ -20,6 +20,7 @@ MANAGER: Security = (_MEMBER, _ADMIN_AND_TEAM)
 USER: Security = (("AccessTokenAuth",), ("AuthProviderBearerAuth",))
 IDENTIFIED: Security = (("AuthProviderBearerAuth",),)
 OPERATOR: Security = (("AdminApiKeyAuth",),)
+VOLUME: Security = (("VolumeTokenAuth",),)
 
 EMPTY: Schema = {}
 
@@ -36,14 +37,18 @@ def many(model: type[answers.Answer]) -> Schema:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`answers` by status; `errors` beyond those that every operation of its kind has. `parameters` says more of a parameter's schema."""
+    """`answers` by status; `errors` beyond those that every operation of its kind has. `parameters` says more of a parameter's schema.
+
+    `read` and `body` are parameters and a body that an endpoint reads by itself.
+    """
 
     security: Security
     answers: Mapping[int, Schema]
     errors: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()
-    request_headers: tuple[str, ...] = ()
     parameters: Mapping[str, Schema] = field(default_factory=dict)
+    read: tuple[Schema, ...] = ()
+    body: Schema | None = None
 
 
 # What a route that is missing below is described as: enough to be called, and the tests fail.
@@ -54,6 +59,16 @@ _UUID = {"format": "uuid"}
 _STATES = {"type": "array", "items": {"enum": ["running", "paused"], "type": "string"}}
 _KEY = {"type": "string", "pattern": "^[a-z0-9-]{1,255}$"}
 _IDS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100, "uniqueItems": True}
+_PATH = {"name": "path", "in": "query", "required": True, "schema": {"type": "string"}}
+_DEPTH = {"name": "depth", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1, "default": 1}}
+_FORCE = {"name": "force", "in": "query", "schema": {"type": "boolean", "default": False}}
+_OWNERSHIP = tuple(
+    {"name": name, "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1}} for name in ("uid", "gid", "mode")
+)
+_CHANGE = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/VolumeEntryChange"}}}}
+_CONTENT = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+_BYTES: Schema = {"type": "string", "format": "binary"}
+_ENTRY = one(answers.VolumeEntryStat)
 _DETAIL = {200: one(answers.SandboxDetail)}
 _CREATED = {201: one(answers.Sandbox)}
 # Not in this release: refused with 400. The success is E2B's.
@@ -64,7 +79,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/teams"): Operation(USER, {200: many(answers.Team)}),
     ("POST", "/sandboxes"): Operation(TRIPLE, _CREATED, (403, 404, 409)),
     ("POST", "/v2/sandboxes"): Operation(
-        TRIPLE, _CREATED, (403, 404, 409, 422), request_headers=("Idempotency-Key",), parameters={"Idempotency-Key": _KEY}
+        TRIPLE, _CREATED, (403, 404, 409, 422), read=({"name": "Idempotency-Key", "in": "header", "schema": _KEY},)
     ),
     ("GET", "/sandboxes"): Operation(TRIPLE, {200: many(answers.ListedSandbox)}),
     ("GET", "/v2/sandboxes"): Operation(
@@ -91,6 +106,17 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/teams/{teamID}/metrics/max"): Operation(TRIPLE, {200: one(answers.MaxTeamMetric)}),
     ("GET", "/sandboxes/{sandboxID}/logs"): Operation(TRIPLE, {200: one(answers.SandboxLogs)}),
     ("GET", "/v2/sandboxes/{sandboxID}/logs"): Operation(TRIPLE, {200: one(answers.SandboxLogsV2)}),
+    ("GET", "/volumes"): Operation(TRIPLE, {200: many(answers.Volume)}),
+    ("POST", "/volumes"): Operation(TRIPLE, {201: one(answers.VolumeAndToken)}, (501,)),
+    ("GET", "/volumes/{volumeID}"): Operation(TRIPLE, {200: one(answers.VolumeAndToken)}, (501,)),
+    ("DELETE", "/volumes/{volumeID}"): Operation(TRIPLE, {204: EMPTY}, (409,)),
+    ("GET", "/volumecontent/{volumeID}/path"): Operation(VOLUME, {200: _ENTRY}, read=(_PATH,)),
+    ("PATCH", "/volumecontent/{volumeID}/path"): Operation(VOLUME, {200: _ENTRY}, read=(_PATH,), body=_CHANGE),
+    ("DELETE", "/volumecontent/{volumeID}/path"): Operation(VOLUME, {204: EMPTY}, read=(_PATH,)),
+    ("GET", "/volumecontent/{volumeID}/dir"): Operation(VOLUME, {200: many(answers.VolumeEntryStat)}, read=(_PATH, _DEPTH)),
+    ("POST", "/volumecontent/{volumeID}/dir"): Operation(VOLUME, {201: _ENTRY}, read=(_PATH, *_OWNERSHIP, _FORCE)),
+    ("GET", "/volumecontent/{volumeID}/file"): Operation(VOLUME, {200: _BYTES}, read=(_PATH,)),
+    ("PUT", "/volumecontent/{volumeID}/file"): Operation(VOLUME, {201: _ENTRY}, read=(_PATH, *_OWNERSHIP, _FORCE), body=_CONTENT),
     ("GET", "/api-keys"): Operation(MANAGER, {200: many(answers.TeamAPIKey)}),
     ("POST", "/api-keys"): Operation(MEMBER, {201: one(answers.CreatedTeamAPIKey)}),
     ("PATCH", "/api-keys/{keyID}"): Operation(MANAGER, {202: EMPTY}),
