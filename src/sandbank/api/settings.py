@@ -93,7 +93,10 @@ class ApiSettings(BaseSettings):
         default=None, validation_alias=AliasChoices("LOKI_PASSWORD", "loki_password"), description="Password of that user."
     )
     egress_proxies: bool = Field(default=True, description="Whether sandboxes' traffic may be sent through SOCKS5 proxies of their owners.")
-    network_rules: bool = Field(default=True, description="Whether requests of sandboxes may be given headers on their way out.")
+    network_rules: bool = Field(
+        default=False,
+        description="Whether requests of sandboxes may be given headers on their way out. No node of this release does that: leave it.",
+    )
     rate_limits: str = Field(
         default="{}",
         description='How often each team may call a route, as JSON: `{"/sandboxes/{sandboxID}": {"rate": 10, "burst": 20, "period_s": 1}}`.'
