@@ -125,10 +125,10 @@ class SandboxCreator:
         _check_lifecycle(request)
         if request.secure:
             _check_secure(template)
+        _check_extras(request)
         network = await self._network.check(
             request.network, request.allow_internet_access, envd_version=template.envd_version, secure=request.secure
         )
-        _check_extras(request)
         mounts, node_id = await self._volumes.mounts(team, template, request.volume_mounts)
         check_payload(request.metadata, request.env_vars, request.network)
         return SandboxStart(

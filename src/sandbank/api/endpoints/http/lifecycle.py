@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from sandbank.api.core.access import get_own
-from sandbank.api.core.timeouts import V2_DEFAULT_SECONDS
+from sandbank.api.core.timeouts import V2_DEFAULT_SECONDS, require_within_plan
 from sandbank.api.endpoints.http import body, models, shapes
 from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
 from sandbank.domain.errors import InvalidError
@@ -29,6 +29,7 @@ async def connect_v2(request: Request, team: CallingTeam, sandbox_id: str) -> Re
 
 
 async def _connect(request: Request, team: CallingTeam, sandbox_id: str, timeout_seconds: int) -> Response:
+    require_within_plan(team, timeout_seconds)  # before the ID is looked at (§8.8)
     sandbox = await operations(request).extender.connect(team, sandbox_id_of(sandbox_id), timeout_seconds)
     return JSONResponse(shapes.created(sandbox, request.app.state.domain))
 
