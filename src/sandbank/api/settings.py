@@ -58,7 +58,11 @@ class ApiSettings(BaseSettings):
         ge=0,
         le=65535,
         validation_alias=AliasChoices("SANDBANK_INTERNAL_GRPC_PORT", "API_INTERNAL_GRPC_PORT", "internal_grpc_port"),
-        description="TCP port where client proxies on other machines ask about sandboxes that they do not know; none without it.",
+        description="TCP port where client proxies ask about sandboxes that they do not know, and nodes for secrets that their sandboxes'"
+        " rules name; none without it.",
+    )
+    internal_socket: Path | None = Field(
+        default=None, description="Unix socket for the same, for a node on this machine; in a directory that only root can enter."
     )
     oidc_issuer: str | None = Field(
         default=None, description="Issuer of the JWTs that users sign in with, exactly as their `iss` says; without it no JWT is accepted."
@@ -94,8 +98,8 @@ class ApiSettings(BaseSettings):
     )
     egress_proxies: bool = Field(default=True, description="Whether sandboxes' traffic may be sent through SOCKS5 proxies of their owners.")
     network_rules: bool = Field(
-        default=False,
-        description="Whether requests of sandboxes may be given headers on their way out. No node of this release does that: leave it.",
+        default=True,
+        description="Whether requests of sandboxes may be given headers on their way out, secrets among them (`network.rules`).",
     )
     rate_limits: str = Field(
         default="{}",
@@ -127,6 +131,14 @@ class ApiSettings(BaseSettings):
         " processes need the same.",
     )
 
+    secrets_enabled: bool = Field(default=True, description="Whether teams may have secrets.")
+    secrets_per_team: int = Field(default=1000, ge=0, description="How many secrets a team may have.")
+    secrets_key: SecretStr | None = Field(
+        default=None,
+        description="Keys that encrypt secrets, 32 bytes in base64 each, separated by commas: the first for new values, the others to read"
+        " old ones. By default one that is made in `secrets.key` in the data directory. Several API processes need the same.",
+    )
+
     @field_validator("nodes", "oidc_audience", "oidc_algorithms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -139,6 +151,8 @@ class ApiSettings(BaseSettings):
         "domain",
         "internal_grpc_port",
         "volume_token_key",
+        "secrets_key",
+        "internal_socket",
         "loki_url",
         "oidc_issuer",
         "oidc_jwks_url",

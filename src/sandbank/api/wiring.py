@@ -16,6 +16,8 @@ from sandbank.api.adapters.log_stores import choose_log_store
 from sandbank.api.adapters.metric_repo import MetricRepo, NoMetrics
 from sandbank.api.adapters.name_lookup import resolve
 from sandbank.api.adapters.node_pool import NodePool
+from sandbank.api.adapters.secret_keys import FixedKeys, KeyFile, SecretSealer
+from sandbank.api.adapters.secret_repo import SecretRepo
 from sandbank.api.adapters.stores import choose_stores
 from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
@@ -44,6 +46,7 @@ from sandbank.api.core.network_update import NetworkUpdater
 from sandbank.api.core.operations import Operations
 from sandbank.api.core.rate_limits import RateLimits, parse_rate_limits
 from sandbank.api.core.reconcile import NodeReconciler
+from sandbank.api.core.team_secrets import SecretReader, SecretRules, Secrets
 from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.volume_content import VolumeContent
 from sandbank.api.core.volumes import VolumeRules, Volumes
@@ -52,6 +55,7 @@ from sandbank.api.endpoints.http.application import build_application
 from sandbank.api.endpoints.http.traced import Traced
 from sandbank.api.endpoints.http_server import HttpServer
 from sandbank.api.endpoints.resume_service import ResumeEndpoints
+from sandbank.api.endpoints.secret_service import SecretEndpoints
 from sandbank.api.settings import ApiSettings
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.db.database import Database
@@ -61,6 +65,7 @@ from sandbank.domain.development import TOKEN_SEED
 from sandbank.domain.errors import InvalidError, SandbankError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.rpc.resume import add_resume_service
+from sandbank.rpc.secret import add_secret_service
 from sandbank.rpc.server import RpcServer
 from sandbank.servicekit.ports import require_free
 from sandbank.state.catalog import MemoryCatalog
@@ -121,6 +126,22 @@ def identity_provider(settings: ApiSettings) -> IdentityProvider | None:
     )
 
 
+async def _listen_inside(internal: RpcServer, settings: ApiSettings) -> None:
+    addresses = [] if settings.internal_socket is None else [f"unix:{settings.internal_socket}"]
+    if settings.internal_grpc_port is not None:
+        require_free(settings.internal_bind, settings.internal_grpc_port, "the API's internal gRPC")
+        addresses.append(f"{settings.internal_bind}:{settings.internal_grpc_port}")
+    if addresses:
+        await internal.start(*addresses)
+
+
+def secret_sealer(settings: ApiSettings) -> SecretSealer:
+    """What encrypts secrets; `InvalidError` for keys that are none."""
+    if settings.secrets_key is None:
+        return SecretSealer(KeyFile(settings.data_dir / "secrets.key"))
+    return SecretSealer(FixedKeys(settings.secrets_key.get_secret_value()))
+
+
 def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickhouse: ClickHouse | None = None) -> ApiService:
     """The API, ready to be started; nothing is opened or checked before that.
 
@@ -149,6 +170,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     volume_tokens = VolumeTokenMint(settings.volume_token_key or settings.data_dir / "volume-tokens.pem", settings.domain)
     volume_rules = VolumeRules(settings.volumes_enabled, settings.volumes_shared, settings.volumes_per_team)
     volumes = Volumes(volume_records, volume_nodes, volume_tokens, volume_rules)
+    secret_records, sealer = SecretRepo(database.sessions), secret_sealer(settings)
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
@@ -173,6 +195,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         team_selector=TeamSelector(accounts, accounts),
         api_keys=ApiKeys(credentials),
         access_tokens=AccessTokens(credentials, is_provisioned=settings.access_token_provisioning),
+        secrets=Secrets(secret_records, sealer, SecretRules(settings.secrets_enabled, settings.secrets_per_team), _now),
         volumes=volumes,
         volume_content=VolumeContent(volume_tokens, volume_records, volume_nodes),
         logs=LogReader(log_store.store, _now),
@@ -190,6 +213,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
 
     tracer = Tracer(API)
     internal = RpcServer(_on_error, tracer)
+    add_secret_service(internal, SecretEndpoints(SecretReader(secret_records, sealer, store)))
     add_resume_service(internal, ResumeEndpoints(SandboxWaker(store, accounts, routes, nodes.host_of)))
 
     async def prepare() -> None:
@@ -197,9 +221,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         await upgrade(database.engine)
         await accounts.forget_if_changed()  # what counts from here on
         await watcher.first_pass()
-        if settings.internal_grpc_port is not None:
-            require_free(settings.internal_bind, settings.internal_grpc_port, "the API's internal gRPC")
-            await internal.start(f"{settings.internal_bind}:{settings.internal_grpc_port}")
+        await _listen_inside(internal, settings)
 
     async def release() -> None:
         await internal.stop(_INTERNAL_GRACE_SECONDS)

@@ -74,21 +74,20 @@ class RpcServer:
         """Answer `/<service>/<method>`; to be called before `start`."""
         self._services[service] = methods
 
-    async def start(self, address: str) -> int:
-        """Serve at `address` (`host:port`); the port in use is returned. `UnavailableError` when it cannot be bound."""
+    async def start(self, address: str, *others: str) -> int:
+        """Serve at `address` and the others (`host:port` or `unix:path`); the first one's port is returned. `UnavailableError` for any
+        that cannot be bound.
+        """
         server = grpc.aio.server(options=_OPTIONS)
         for service, methods in self._services.items():
             handlers = {name: self._handler(f"/{service}/{name}", method) for name, method in methods.items()}
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        try:
-            port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise UnavailableError(f"cannot listen on {address}") from error
+        ports = [_bind(server, one) for one in (address, *others)]
         await server.start()
         self._server = server
         await self.set_serving(True)
-        return port
+        return ports[0]
 
     async def set_serving(self, serving: bool) -> None:
         """What `grpc.health.v1` answers, for the server as a whole and for each service."""
@@ -161,6 +160,13 @@ class RpcServer:
                 return await _refuse(context, InternalError("internal error"))
 
         return grpc.stream_unary_rpc_method_handler(answer, request_deserializer=method.request.FromString, response_serializer=_serialize)
+
+
+def _bind(server: grpc.aio.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise UnavailableError(f"cannot listen on {address}") from error
 
 
 def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> dict[str, str]:

@@ -159,6 +159,14 @@ ANSWERS = {
     "AdminBuildCancelResult": {"cancelledCount": ("integer", True), "failedCount": ("integer", True)},
     "Volume": {"volumeID": ("string", True), "name": ("string", True)},
     "VolumeAndToken": {"volumeID": ("string", True), "name": ("string", True), "token": ("string", True)},
+    "Secret": {
+        "secretID": ("string", True),
+        "name": ("string", True),
+        "currentVersion": ("integer", True),
+        "metadata": ("object", True),
+        "createdAt": ("string", True),
+        "updatedAt": ("string", True),
+    },
     "VolumeEntryStat": {
         **dict.fromkeys(("name", "type", "path", "atime", "mtime", "ctime"), ("string", True)),
         **dict.fromkeys(("size", "mode", "uid", "gid"), ("integer", True)),
@@ -175,6 +183,8 @@ BODIES = {
     "Timeout": {"timeout": ("integer", True)},
     "Refresh": {"duration": ("integer?", False)},
     "AutoResume": {"enabled": ("boolean", True)},
+    "NewSecret": {"name": ("string", True), "value": ("string", True), "metadata": ("object?", False)},
+    "SecretUpdate": {"value": ("string", True), "metadata": ("object?", False)},
     "VolumeMount": {"name": ("string", True), "path": ("string", True)},
     "Network": EGRESS | {"allowPublicTraffic": ("boolean?", False), "maskRequestHost": ("string?", False), "httpsPorts": ("array?", False)},
     "NetworkUpdate": EGRESS | {"allow_internet_access": ("boolean?", False)},

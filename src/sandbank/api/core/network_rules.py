@@ -8,6 +8,7 @@ from typing import Any
 
 from sandbank.api.core.versions import version
 from sandbank.domain.errors import InvalidError
+from sandbank.domain.header_placeholders import is_well_formed, secret_names, wants_identity
 
 MAX_DOMAINS = 10
 MAX_DOMAIN_LENGTH = 128
@@ -18,8 +19,22 @@ MAX_SECRETS = 32
 _SINCE = (0, 5, 13)
 _DOMAIN = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What a request's length and way depend on: changed, servers would see other requests than were sent. A rule is for one name.
+_FRAMING = frozenset(
+    (
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
-_PLACEHOLDER = re.compile(r"\$\{e2b\.(secrets|identity\.tokens)\.([A-Za-z0-9_-]{1,128})\}")
 
 
 def check_rules(sent: Mapping[str, Any], *, envd_version: str, enabled: bool) -> dict[str, dict[str, str]]:
@@ -61,7 +76,7 @@ def _headers(domain: str, listed: Any) -> dict[str, str]:
     secrets: set[str] = set()
     for name, value in headers.items():
         _check_header(domain, name, value)
-        secrets.update(found[1] for found in _PLACEHOLDER.findall(value) if found[0] == "secrets")
+        secrets |= secret_names(value)
     if len(secrets) > MAX_SECRETS:
         raise InvalidError(f'Rule domain "{domain}" references more than {MAX_SECRETS} secrets.')
     return headers
@@ -78,5 +93,9 @@ def _check_header(domain: str, name: str, value: str) -> None:
         )
     if _VALUE.fullmatch(value) is None:
         raise InvalidError(f'Value for header "{name}" in rule for domain "{domain}" contains invalid characters.')
-    if "${e2b." in _PLACEHOLDER.sub("", value):
+    if not is_well_formed(value):
         raise InvalidError("Network transform header contains a malformed E2B placeholder.")
+    if wants_identity(value):
+        raise InvalidError("Sandbox IAM workload tokens are not available for your team.")
+    if name.lower() in _FRAMING:
+        raise InvalidError(f'Header "{name}" in rule for domain "{domain}" belongs to the connection and cannot be set.')

@@ -18,6 +18,7 @@ from sandbank.api.core.metrics import MetricReader
 from sandbank.api.core.network_update import NetworkUpdater
 from sandbank.api.core.ports import Readiness, Sandboxes
 from sandbank.api.core.rate_limits import RateLimits
+from sandbank.api.core.team_secrets import Secrets
 from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.volume_content import VolumeContent
 from sandbank.api.core.volumes import Volumes
@@ -39,6 +40,7 @@ class Operations:
     api_keys: ApiKeys
     access_tokens: AccessTokens
     logs: LogReader
+    secrets: Secrets
     volumes: Volumes
     volume_content: VolumeContent
     metrics: MetricReader

@@ -8,6 +8,7 @@ from alembic import context
 
 import sandbank.db.models_accounts
 import sandbank.db.models_places
+import sandbank.db.models_secrets
 import sandbank.db.models_templates  # noqa: F401
 from sandbank.db.base import Base
 

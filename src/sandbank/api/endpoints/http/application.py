@@ -21,6 +21,7 @@ from sandbank.api.endpoints.http import (
     network,
     nodes,
     sandboxes,
+    team_secrets,
     teams,
     volume_content,
     volumes,
@@ -75,6 +76,7 @@ def build_api() -> FastAPI:
     for router in (
         volumes.router,
         volume_content.router,
+        team_secrets.router,
         api_keys.router,
         access_tokens.router,
         admin_teams.router,

@@ -17,7 +17,7 @@ _READ_SECONDS = 10.0
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-async def read_bytes(request: Request) -> bytes:
+async def read_bytes(request: Request, limit_bytes: int = _LIMIT_BYTES) -> bytes:
     """The whole body; the newest clients send it in chunks, without a length."""
     chunks: list[bytes] = []
     size = 0
@@ -25,8 +25,8 @@ async def read_bytes(request: Request) -> bytes:
         async with asyncio.timeout(_READ_SECONDS):
             async for chunk in request.stream():
                 size += len(chunk)
-                if size > _LIMIT_BYTES:
-                    raise BodyTooLargeError(f"request body is larger than {_LIMIT_BYTES} bytes")
+                if size > limit_bytes:
+                    raise BodyTooLargeError(f"request body is larger than {limit_bytes} bytes")
                 chunks.append(chunk)
     except TimeoutError as error:
         raise DeadlineError("the request body took too long to arrive") from error
@@ -52,6 +52,6 @@ def parse(request: Request, body: bytes, model: type[ModelT], *, optional: bool 
         raise InvalidError(f"validation error: request body has an error: doesn't match schema{at}: {first['msg']}") from error
 
 
-async def read(request: Request, model: type[ModelT], *, optional: bool = False) -> ModelT:
+async def read(request: Request, model: type[ModelT], *, optional: bool = False, limit_bytes: int = _LIMIT_BYTES) -> ModelT:
     """Read and parse."""
-    return parse(request, await read_bytes(request), model, optional=optional)
+    return parse(request, await read_bytes(request, limit_bytes), model, optional=optional)

@@ -21,6 +21,16 @@ class BodyTooLargeError(InvalidError):
     """The request's body exceeds what is read."""
 
 
+# About secrets little is said, and never anything of what was sent (rest-api contract §20).
+_SECRETS_STATUS = {500: 502, 503: 502}
+_SECRETS_MESSAGES = {
+    400: "Invalid secrets request",
+    401: "You are not authenticated",
+    404: "Secret not found",
+    409: "Secret cannot be modified in its current state",
+    502: "Secrets backend error",
+    504: "Secrets backend timed out",
+}
 _STATUS_OF_CATEGORY = {**STATUS_OF_CATEGORY, BodyTooLargeError: 413, IdempotencyMismatchError: 422}
 
 
@@ -51,15 +61,28 @@ def response_of(error: SandbankError) -> JSONResponse:
     return error_response(status_of(error, _STATUS_OF_CATEGORY), error.message, error.error_code, error.should_retry, retry_after)
 
 
-async def on_domain_error(_request: Request, error: Exception) -> JSONResponse:
+async def on_domain_error(request: Request, error: Exception) -> JSONResponse:
     """For exceptions of the core."""
     assert isinstance(error, SandbankError)
-    return response_of(error)
+    return _of_secrets(error) if _is_for_secrets(request) else response_of(error)
 
 
-async def on_invalid_parameters(_request: Request, error: Exception) -> JSONResponse:
+def _is_for_secrets(request: Request) -> bool:
+    path: str = request.scope["path"]
+    return path.startswith("/secrets")
+
+
+def _of_secrets(error: SandbankError) -> JSONResponse:
+    status = _SECRETS_STATUS.get(own := status_of(error, _STATUS_OF_CATEGORY), own)
+    message = _SECRETS_MESSAGES.get(status, error.message)
+    return error_response(status, message, error.error_code, error.should_retry, error.retry_after_seconds)
+
+
+async def on_invalid_parameters(request: Request, error: Exception) -> JSONResponse:
     """For query parameters of the wrong shape."""
     assert isinstance(error, RequestValidationError)
+    if _is_for_secrets(request):
+        return error_response(400, _SECRETS_MESSAGES[400])
     first = error.errors()[0]
     name = first["loc"][-1] if first["loc"] else "?"
     return error_response(400, f'validation error: parameter "{name}" in {first["loc"][0]} has an error: {first["msg"]}')

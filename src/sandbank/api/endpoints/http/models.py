@@ -139,6 +139,21 @@ class NewVolume(_Body):
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=250)]
 
 
+class NewSecret(_Body):
+    """`POST /secrets`."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", min_length=1, max_length=128)]
+    value: str = Field(repr=False)
+    metadata: dict[str, str] | None = None
+
+
+class SecretUpdate(_Body):
+    """`POST /secrets/{id}`."""
+
+    value: str = Field(repr=False)
+    metadata: dict[str, str] | None = None
+
+
 OwnerNumber = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 

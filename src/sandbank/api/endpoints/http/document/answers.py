@@ -296,6 +296,17 @@ class VolumeAndToken(Volume):
     token: str
 
 
+class Secret(Answer):
+    """A secret without its value."""
+
+    secret_id: str
+    name: str
+    current_version: int
+    metadata: dict[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+
 class VolumeEntryStat(Answer):
     """Something in a volume; `path` is absolute there."""
 
