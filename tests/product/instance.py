@@ -63,6 +63,11 @@ class Instance:
         host, port = self.proxy_address
         return f"http://{host}:{port}"
 
+    @property
+    def egress_ca_bundle(self) -> Path:
+        """What a test may write the certificate of a small internet to."""
+        return self.data_dir / "internet-ca.pem"
+
     def service_environment(self) -> dict[str, str]:
         """The environment of the `sandbank` commands: the caller's, without settings meant for another installation."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith(SERVICE_VARIABLES)}
@@ -78,6 +83,7 @@ class Instance:
             "SANDBANK_ORCHESTRATOR_PROXY_PORT": str(self.first_port + 2007),
             "SANDBANK_ORCHESTRATOR_PORT": str(self.first_port + 2008),
             "SANDBANK_TEMPLATE_MIRRORS": "node",
+            "SANDBANK_EGRESS_CA_BUNDLE": str(self.egress_ca_bundle),
         }
         return environment | self.extra
 

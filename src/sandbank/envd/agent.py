@@ -13,7 +13,7 @@ from typing import Any
 import uvloop
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.envd import rehearsal, warming
+from sandbank.envd import certificates, rehearsal, warming
 from sandbank.envd.application import Application
 from sandbank.envd.journal import JOURNAL, report
 from sandbank.envd.shipping import Shipping
@@ -39,6 +39,7 @@ class AgentConfig:
     memory_limit_bytes: int
     cpu_count: int
     disk_limit_bytes: int
+    ca_bundle: str | None = None
 
 
 # What Python itself, the zygote and pid 1 set; `preload` sees to all others, once for all forks.
@@ -89,6 +90,14 @@ def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     report("loop", context.get("exception") or RuntimeError(str(context.get("message"))))
 
 
+def _trust(bundle: str | None, state: AgentState) -> None:
+    try:
+        if bundle is not None:
+            certificates.install(bundle, state)
+    except OSError as error:  # a template with something else in that place: its programs will say whom they do not trust
+        report("certificates", error)
+
+
 async def _serve(listener: socket.socket, config: AgentConfig) -> None:
     state = AgentState(
         sandbox_id=config.sandbox_id,
@@ -102,6 +111,7 @@ async def _serve(listener: socket.socket, config: AgentConfig) -> None:
         user_environment=dict(config.env_vars),
     )
     state.publish_identity()
+    _trust(config.ca_bundle, state)
     application = Application(state)
     requests = TaskGroup("envd", report)
     JOURNAL.open(Shipping(JOURNAL, requests).wake)

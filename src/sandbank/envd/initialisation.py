@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbank.domain.errors import InvalidError
-from sandbank.envd import text_file
+from sandbank.envd import certificates, text_file
 from sandbank.envd.authentication import same_token
 from sandbank.envd.state import AgentState
 from sandbank.envd.transport.request import Request
@@ -22,8 +22,6 @@ from sandbank.version import ENVD_VERSION
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 EVENTS_HOST = "events.e2b.local"
-CA_FILE = "/usr/local/share/ca-certificates/e2b-ca.crt"
-CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 _TEXT_FIELDS = ("accessToken", "timestamp", "defaultUser", "defaultWorkdir", "hyperloopIP", "lifecycleID", "caBundle")
@@ -135,18 +133,9 @@ class Initialisation:
             _name_events_host(address)
             state.internal_environment["E2B_EVENTS_ADDRESS"] = f"http://{address}"
         if bundle := values.get("caBundle"):
-            _install_certificates(bundle)
+            certificates.install(bundle, state)
 
 
 def _name_events_host(address: str) -> None:
     lines = [line for line in text_file.read("/etc/hosts").splitlines() if EVENTS_HOST not in line.split()]
     text_file.write("/etc/hosts", "\n".join([*lines, f"{address} {EVENTS_HOST}"]) + "\n")
-
-
-def _install_certificates(bundle: str) -> None:
-    """Keep the bundle where `update-ca-certificates` finds it, and let programs trust it at once."""
-    text = bundle.rstrip("\n") + "\n"
-    text_file.write(CA_FILE, text)
-    known = text_file.read(CA_BUNDLE)
-    if text not in known:
-        text_file.write(CA_BUNDLE, known + ("" if not known or known.endswith("\n") else "\n") + text)

@@ -29,6 +29,9 @@ class AgentState:
     default_workdir: str | None = None
     user_environment: dict[str, str] = field(default_factory=dict)
     internal_environment: dict[str, str] = field(default_factory=dict)
+    trust_environment: dict[str, str] = field(default_factory=dict)
+    """Where programs find certificates; what the user sets wins."""
+
     initialised_at_ns: int = 0
     """The newest `timestamp` that `/init` brought: an older one changes nothing."""
     lifecycle_id: str | None = None
@@ -39,7 +42,7 @@ class AgentState:
 
     def environment(self) -> dict[str, str]:
         """What every command gets and `GET /envs` shows; names the agent owns cannot be taken."""
-        return {**self.user_environment, **self.internal_environment}
+        return {**self.trust_environment, **self.user_environment, **self.internal_environment}
 
     def set_user_environment(self, variables: Mapping[str, str]) -> None:
         """Replace what the user set before; names that the agent owns are left out (data-plane contract §5.1)."""

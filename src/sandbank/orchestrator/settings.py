@@ -68,6 +68,17 @@ class OrchestratorSettings(BaseSettings):
     volume_mib: int = Field(
         default=10_240, ge=1, description="What one volume may hold, in MiB, where the file system below has quotas; fixed when it is made."
     )
+    api_grpc_address: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SANDBANK_API_GRPC_ADDRESS", "API_INTERNAL_GRPC_ADDRESS", "api_grpc_address"),
+        description="`host:port`, or `unix:path`, of the API's internal gRPC, asked for secrets that sandboxes' network rules name; without"
+        " it requests that need one are refused.",
+    )
+    egress_ca_bundle: Path | None = Field(
+        default=None,
+        description="PEM file with certificates to trust, besides what this machine trusts, where requests get headers on their way out"
+        " (`network.rules`). A changed file counts at once.",
+    )
     loki_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("LOKI_URL", "loki_url"),
@@ -84,7 +95,7 @@ class OrchestratorSettings(BaseSettings):
         default=40.0, ge=0, description="Seconds that removals of ended sandboxes get at a stop; the next start removes what they leave."
     )
 
-    @field_validator("loki_url", "volumes_dir", mode="before")
+    @field_validator("api_grpc_address", "egress_ca_bundle", "loki_url", "volumes_dir", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

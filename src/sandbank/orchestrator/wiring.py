@@ -16,6 +16,7 @@ from sandbank.artifacts.builds import BuildStore
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import InvalidError
 from sandbank.orchestrator.adapters.analytics import Analytics
+from sandbank.orchestrator.adapters.api_secrets import ApiSecrets
 from sandbank.orchestrator.adapters.log_sinks import choose_outlet
 from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
 from sandbank.orchestrator.adapters.node_logs import LoggedRoutes, NodeLogs
@@ -43,22 +44,22 @@ from sandbank.proxy.server import ProxyServer, sandbox_proxy
 from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
 from sandbank.rpc.server import RpcServer
 from sandbank.rpc.volume import add_volume_service
-from sandbank.runtime.driver import Driver, NodeLayout
+from sandbank.runtime.driver import Driver, SecretSource
 from sandbank.servicekit.ports import require_free
 from sandbank.telemetry.metrics import Meter
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer
 from sandbank.version import VERSION
 
-DriverMaker = Callable[[NodeLayout], Driver]
+DriverMaker = Callable[[OrchestratorSettings, SecretSource], Driver]
 
 
-def _namespaces(layout: NodeLayout) -> Driver:
+def _namespaces(settings: OrchestratorSettings, secrets: SecretSource) -> Driver:
     # Imported here: a node with another driver needs neither its code nor its libraries.
     from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
     from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 
-    return NamespaceDriver(layout, NamespaceSettings())
+    return NamespaceDriver(settings.layout, NamespaceSettings(egress_ca_bundle=settings.egress_ca_bundle), secrets)
 
 
 DRIVERS: dict[str, DriverMaker] = {"namespaces": _namespaces}
@@ -84,6 +85,7 @@ class Parts:
     rpc: RpcServer
     proxy: ProxyServer
     logs: NodeLogs
+    secrets: ApiSecrets
     analytics: Analytics | None
 
 
@@ -179,7 +181,8 @@ class OrchestratorService:
 
     def _last_words(self) -> list[Coroutine[Any, Any, None]]:
         parts = self._parts
-        return [parts.logs.stop()] if parts.analytics is None else [parts.analytics.stop(), parts.logs.stop()]
+        last = [parts.logs.stop(), parts.secrets.close()]
+        return last if parts.analytics is None else [parts.analytics.stop(), *last]
 
 
 def build(
@@ -192,14 +195,15 @@ def build(
     make_driver = (drivers or DRIVERS).get(settings.driver)
     if make_driver is None:
         raise InvalidError(f"there is no driver {settings.driver!r}; known: {', '.join(sorted(drivers or DRIVERS))}")
-    driver = make_driver(settings.layout)
+    _, memory_total_bytes = memory_bytes()
+    inventory = Inventory(settings.effective_max_sandboxes(memory_total_bytes))
+    secrets = ApiSecrets(settings.api_grpc_address, inventory)
+    driver = make_driver(settings, secrets)
     routes = RouteTable(max_connections=settings.sandbox_max_connections)
     logs = _build_logs(settings, driver, clickhouse)
     proxy_routes = LoggedRoutes(ProxyRoutes(routes, driver), logs)
     records = RecordDirectory(settings.data_dir / "records")
     status = StatusBoard(_now)
-    _, memory_total_bytes = memory_bytes()
-    inventory = Inventory(settings.effective_max_sandboxes(memory_total_bytes))
     removals = TaskGroup("orchestrator", _log_failure)
     analytics = None if clickhouse is None else Analytics(clickhouse)
     events = EventFan((logs,) if analytics is None else (analytics, logs))
@@ -228,7 +232,23 @@ def build(
     proxy = sandbox_proxy(routes, host=settings.orchestrator_bind, port=settings.orchestrator_proxy_port, limits=limits)
     observe(Meter(ORCHESTRATOR), inventory, lambda: proxy.connection_count)
     return OrchestratorService(
-        Parts(settings, driver, routes, proxy_routes, records, status, inventory, removal, removals, sampler, rpc, proxy, logs, analytics)
+        Parts(
+            settings,
+            driver,
+            routes,
+            proxy_routes,
+            records,
+            status,
+            inventory,
+            removal,
+            removals,
+            sampler,
+            rpc,
+            proxy,
+            logs,
+            secrets,
+            analytics,
+        )
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -139,6 +139,14 @@ class SandboxExit:
     execution_id: str
     reason: str
     at: datetime
+
+
+class SecretSource(Protocol):
+    """Whoever knows the secrets that `EgressPolicy.transforms` name."""
+
+    async def values(self, sandbox_id: str, names: Sequence[str]) -> Mapping[str, str]:
+        """By name; what there is not is missing. `SandbankError` when nobody can be asked, or will not say."""
+        ...
 
 
 class Driver(Protocol):

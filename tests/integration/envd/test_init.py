@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sandbank.envd.initialisation import CA_BUNDLE, CA_FILE
+from sandbank.envd.certificates import CA_BUNDLE, CA_FILE
 from sandbank.version import ENVD_VERSION
 from tests.integration.envd.driving import Agent, running_agent
 

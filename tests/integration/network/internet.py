@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.network.namespaces import Neighbour
-from tests.integration.network.origin import OTHER_SITE, SITE, SOCKS
+from tests.integration.network.origin import OTHER_SITE, SECURE_SITE, SITE, SOCKS
 from tests.integration.proxy.certificates import Authority
 
 
@@ -16,8 +16,8 @@ class Internet:
         self._directory = directory
         authority = Authority(directory)
         self.ca = authority.path.read_text()
-        authority.issue("proxy.test", "site.test").rename(directory / "cert.pem")
-        self._neighbour = Neighbour("nwpub", "198.51.100.1", "198.51.100.2", SITE, OTHER_SITE, SOCKS)
+        authority.issue("proxy.test", "site.test", "secure.test").rename(directory / "cert.pem")
+        self._neighbour = Neighbour("nwpub", "198.51.100.1", "198.51.100.2", SITE, OTHER_SITE, SOCKS, SECURE_SITE)
         namespace = f"/proc/self/fd/{self._neighbour.netns_fd}"
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.network.origin", namespace, str(directory)],

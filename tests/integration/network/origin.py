@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from sandbank.runtime.linux.libc import CLONE_NEWNET, setns
 
-SITE, OTHER_SITE, SOCKS = "198.51.100.7", "198.51.100.8", "198.51.100.9"
+SITE, OTHER_SITE, SOCKS, SECURE_SITE = "198.51.100.7", "198.51.100.8", "198.51.100.9", "198.51.100.10"
 PLAIN_PORT, SOCKS_PORT, SOCKS_TLS_PORT = 7007, 1080, 1443
 USER, PASSWORD = b"me", b"very secret"
 Reader: TypeAlias = asyncio.StreamReader
@@ -26,13 +26,13 @@ Writer: TypeAlias = asyncio.StreamWriter
 
 
 async def web(reader: Reader, writer: Writer) -> None:
-    """Tells which address was asked, and for which host; echoes after a WebSocket upgrade."""
+    """Tells which address was asked, for which host and with which headers; after a WebSocket upgrade one of those, then what comes."""
     address = writer.get_extra_info("sockname")[0]
     while True:
         head = await reader.readuntil(b"\r\n\r\n")
         headers = {n.lower(): v.strip() for n, _, v in (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:] if line)}
         if headers.get("upgrade") in ("websocket", "h2c"):
-            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n")
+            writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + headers.get("x-key", "").encode())
             await echo(reader, writer)
             return
         body = await reader.readexactly(int(headers.get("content-length", "0")))
@@ -40,7 +40,7 @@ async def web(reader: Reader, writer: Writer) -> None:
             body += (await reader.readexactly(size + 2))[:-2]
             if not size:
                 break
-        answer = json.dumps({"address": address, "host": headers.get("host"), "length": len(body)}).encode()
+        answer = json.dumps({"address": address, "host": headers.get("host"), "length": len(body), "headers": headers}).encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer)
         await writer.drain()
 
@@ -85,7 +85,7 @@ class Socks:
         *_, kind = await reader.readexactly(4)
         if kind == 3:
             wanted = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
-            address = SITE
+            address = SECURE_SITE if wanted == "secure.test" else SITE
         else:
             wanted = address = socket.inet_ntoa(await reader.readexactly(4))
         port = int.from_bytes(await reader.readexactly(2), "big")
@@ -142,6 +142,8 @@ async def _main(directory: Path) -> None:
         await asyncio.start_server(quietly, address, port, ssl=tls, backlog=4096)
 
     context = _tls(directory)
+    await start(web, SECURE_SITE, 80)
+    await start(web, SECURE_SITE, 443, context)
     for address in (SITE, OTHER_SITE):
         await start(web, address, 80)
         await start(secure, address, 443, context)

@@ -61,7 +61,7 @@ class World:
         BuildStore(directory / "artifacts").publish(Build(build_id="build", template_id="base", layers=(layer,)))
 
     def new_service(self) -> OrchestratorService:
-        return build(self.settings, drivers={"memory": lambda layout: MemoryDriver(self.kernel)})
+        return build(self.settings, drivers={"memory": lambda _layout, _secrets: MemoryDriver(self.kernel)})
 
 
 @pytest.fixture

@@ -21,8 +21,9 @@ from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, 
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
 from sandbank.runtime.cgroup.hierarchy import find_hierarchy
-from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, StartReport
+from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, SecretSource, StartReport
 from sandbank.runtime.drivers.namespaces import adoption, process
+from sandbank.runtime.drivers.namespaces.agent_client import initialise
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
 from sandbank.runtime.drivers.namespaces.processors import Processors
@@ -32,6 +33,9 @@ from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux import seccomp
 from sandbank.runtime.network.dial import dial
 from sandbank.runtime.network.egress.record import decode, encode
+from sandbank.runtime.network.interception.authority import Authority
+from sandbank.runtime.network.interception.transformer import HeaderTransformer
+from sandbank.runtime.network.interception.trust import UpstreamTrust
 from sandbank.runtime.network.listen import listen
 from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
@@ -69,9 +73,12 @@ class NamespaceDriver:
 
     name = "namespaces"
 
-    def __init__(self, layout: NodeLayout, settings: NamespaceSettings | None = None) -> None:
+    def __init__(self, layout: NodeLayout, settings: NamespaceSettings | None = None, secrets: SecretSource | None = None) -> None:
         self._layout = layout
         self._settings = settings or NamespaceSettings()
+        self._network = NetworkSettings(free_target=self._settings.free_slots)
+        self._authority = Authority(layout.data_dir / "egress-authority.pem")
+        self._transformer = None if secrets is None else self._make_transformer(secrets)
         self._homes = Homes(layout.data_dir / "sandboxes")
         self._volume = Volume(layout.data_dir / "sandboxes", layout.sandbox_disk_mib)
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
@@ -102,7 +109,8 @@ class NamespaceDriver:
         await self._zygote.start()
         unlimited = await asyncio.to_thread(self._open_volume)
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
-        self._pool = SlotPool(self._layout, self._zygote.make_namespaces, NetworkSettings(free_target=self._settings.free_slots))
+        await asyncio.to_thread(self._authority.open)
+        self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
         self._opened.push("network", lambda: self._pool.close(remove=not self._running))
         report = await self._pool.start(
             {record.slot: Adopted(record.pid, record.sandbox_id, decode(record.egress)) for record in found.alive}
@@ -115,6 +123,10 @@ class NamespaceDriver:
                 found.reclaimed.append(record.sandbox_id)
         self._tasks.start("empty trash", asyncio.to_thread(self._homes.empty_trash))
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*unlimited, *report.warnings))
+
+    def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
+        trust = UpstreamTrust(self._settings.egress_ca_bundle)
+        return HeaderTransformer(self._authority, secrets, trust, self._network.egress_idle_seconds)
 
     def _open_volume(self) -> tuple[str, ...]:
         """Put the homes where they have limits; without that this node still runs sandboxes, and the answer says why it has none."""
@@ -194,6 +206,7 @@ class NamespaceDriver:
             limits.memory_mib << 20,
             limits.disk_mib << 20,
             encode(spec.egress),
+            spec.init.access_token,
         )
         self._homes.write_record(record)
         return _Running(record, slot, pidfds[0], group, teardown)
@@ -210,6 +223,7 @@ class NamespaceDriver:
             "memory_limit_bytes": limits.memory_mib << 20,
             "cpu_count": limits.vcpu,
             "disk_limit_bytes": limits.disk_mib << 20,
+            "ca_bundle": self._authority.pem if spec.egress.transforms else None,
         }
         return SpawnRequest(
             sandbox_id=spec.sandbox_id,
@@ -263,6 +277,8 @@ class NamespaceDriver:
 
     async def _change_egress(self, running: _Running, policy: EgressPolicy) -> None:
         before = running.record
+        if policy.transforms:
+            await self._make_trusted(running)
         running.record = replace(before, egress=encode(policy))
         try:
             self._homes.write_record(running.record)
@@ -271,6 +287,10 @@ class NamespaceDriver:
             running.record = before
             self._homes.write_record(before)
             raise
+
+    async def _make_trusted(self, running: _Running) -> None:
+        call = functools.partial(dial, running.slot.netns_fd, "127.0.0.1")
+        await initialise(call, running.record.agent_token, {"caBundle": self._authority.pem}, self._settings.spawn_seconds)
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
         """From its cgroup and its quota; without one, from its files."""

@@ -37,6 +37,7 @@ class Record:
     memory_limit_bytes: int
     disk_limit_bytes: int
     egress: dict[str, Any]
+    agent_token: str | None = None
 
 
 class Homes:

@@ -1,0 +1,1 @@
+"""Requests of sandboxes that get headers on their way out, secrets among them."""

@@ -1,0 +1,52 @@
+"""Takes over connections to names that a sandbox's policy has headers for."""
+
+from __future__ import annotations
+
+import socket
+
+from sandbank.runtime.driver import SecretSource
+from sandbank.runtime.network.egress.flow import Flow, OpenUpstream
+from sandbank.runtime.network.interception.authority import Authority
+from sandbank.runtime.network.interception.relay import Relay
+from sandbank.runtime.network.interception.rewriting import Rewriter, headers_for
+from sandbank.runtime.network.interception.streams import Stream, accepted, connected
+from sandbank.runtime.network.interception.trust import UpstreamTrust
+
+_SECURE_WEB = 443
+
+
+class HeaderTransformer:
+    """Implements `sandbank.runtime.network.egress.flow.Handler`.
+
+    Towards the sandbox it is the server, by a certificate of the node's authority; towards the server an ordinary client that checks
+    its certificate against what the node trusts. The values are read here and nowhere else: never inside, and never on disk.
+    """
+
+    def __init__(self, authority: Authority, source: SecretSource, trust: UpstreamTrust, idle_seconds: float) -> None:
+        self._authority = authority
+        self._source = source
+        self._trust = trust
+        self._idle_seconds = idle_seconds
+
+    def takes(self, flow: Flow) -> bool:
+        """Those dialled by a name with a rule."""
+        return flow.name is not None and flow.by_name and headers_for(flow.name, flow.policy.transforms) is not None
+
+    async def handle(self, flow: Flow, client: socket.socket, open_upstream: OpenUpstream) -> None:
+        """See `Handler.handle`."""
+        name = flow.name
+        headers = None if name is None else headers_for(name, flow.policy.transforms)
+        assert name is not None
+        assert headers is not None
+        is_secure = flow.port == _SECURE_WEB
+        rewriter = Rewriter(flow.sandbox_id, name, headers, self._source, is_secure=is_secure)
+
+        async def open_stream() -> Stream:
+            context = self._trust.context() if is_secure else None
+            return await connected(await open_upstream(), context, name)
+
+        stream = await accepted(client, self._authority.context_for(name) if is_secure else None)
+        try:
+            await Relay(stream, open_stream, rewriter.rewrite, self._idle_seconds).run()
+        finally:
+            stream.abort()
