@@ -58,7 +58,7 @@ def per_sandbox(inventory: Inventory) -> dict[str, int]:
     """What must be back to where it was: all that is not part of a slot, slots being kept ready for the next sandboxes."""
     counts = inventory.counts()
     slots = counts.pop("interfaces")
-    counts["chains"] -= slots
+    counts["chains"] -= 2 * slots  # one for where it comes from, one for where it may go
     counts["namespaces"] -= 2 * slots
     return counts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
@@ -16,6 +17,7 @@ _AT_ONCE = 4
 
 async def test_cycles_leave_nothing(driver: NamespaceDriver) -> None:
     await _cycle(driver)  # what is made once is made
+    gc.collect()  # descriptors of earlier tests must not be closed amid this one
     before = await _settled(driver)
     for _ in range(_CYCLES // _AT_ONCE):
         await asyncio.gather(*(_cycle(driver) for _ in range(_AT_ONCE)))
