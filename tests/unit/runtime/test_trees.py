@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from sandbank.runtime.drivers.namespaces.home import Homes
@@ -41,8 +42,7 @@ def test_links_lead_nowhere_and_any_name_goes(tmp_path: Path) -> None:
     os.link(kept / "file", top / "inner" / "hard")
     Path(os.fsdecode(bytes(top) + b"/inner/\xff\n")).mkdir()
     Path(os.fsdecode(bytes(top) + b"/inner/\xff\n/x")).write_text("")
-    (top / "inner" / f".pending-{os.getpid()}-0").mkdir()
-    (top / "inner" / f".pending-{os.getpid()}-0" / "x").mkdir()
+    (top / ".pending-0" / "x").mkdir(parents=True)
     remove_tree(top)
     assert not top.exists()
     assert (kept / "file").read_text() == "stays"
@@ -54,6 +54,20 @@ def test_a_link_in_place_of_the_tree_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "top").symlink_to(kept)
     remove_tree(tmp_path / "top")
     assert (kept / "inner").is_dir()
+
+
+def test_several_that_remove_the_same_tree_leave_nothing_between_them(tmp_path: Path) -> None:
+    """Each kill empties the trash, and so does the end of the driver: nobody comes after that one."""
+    for number in range(30):
+        top = tmp_path / str(number)
+        for place in (top / "data" / f"{x}" / f"{y}" for x in range(6) for y in range(5)):
+            (place / "deeper" / "still").mkdir(parents=True)
+        threads = [threading.Thread(target=remove_tree, args=(top,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not top.exists()
 
 
 def test_a_deep_home_keeps_no_other_in_the_trash(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from pathlib import Path
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,6 +28,8 @@ def remove_tree(top: Path) -> None:
 
 
 def _empty(top: int) -> None:
+    # Nobody else's, also among those that remove the same tree: a name that is taken would leave a directory where it cannot be emptied.
+    prefix = f"{_PENDING}{secrets.token_hex(8)}-"
     number = 0
     stuck: set[str] = set()
     while True:
@@ -35,7 +38,7 @@ def _empty(top: int) -> None:
             return
         for name in pending:
             if not _is_removed(top, name):
-                number = _raise_contents(top, name, number)
+                number = _raise_contents(top, name, prefix, number)
                 if not _is_removed(top, name):
                     stuck.add(name)
 
@@ -57,7 +60,7 @@ def _is_removed(parent: int, name: str) -> bool:
     return True
 
 
-def _raise_contents(top: int, name: str, number: int) -> int:
+def _raise_contents(top: int, name: str, prefix: str, number: int) -> int:
     """Remove what directory `name` holds, and move its directories that hold something up to `top`; the next unused number."""
     with contextlib.suppress(OSError):
         directory = os.open(name, _DIRECTORY, dir_fd=top)
@@ -65,7 +68,7 @@ def _raise_contents(top: int, name: str, number: int) -> int:
             for inner in os.listdir(directory):
                 if not _is_removed(directory, inner):
                     with contextlib.suppress(OSError):
-                        os.rename(inner, f"{_PENDING}{os.getpid()}-{number}", src_dir_fd=directory, dst_dir_fd=top)
+                        os.rename(inner, f"{prefix}{number}", src_dir_fd=directory, dst_dir_fd=top)
                     number += 1
         finally:
             os.close(directory)
