@@ -26,7 +26,8 @@ async def test_cycles_leave_nothing(driver: NamespaceDriver) -> None:
             await asyncio.sleep(0.05)
     after = await _settled(driver)
     # Every slot that the pool keeps holds two descriptors, its namespaces; nothing else may have been added.
-    assert after["driver"] - before["driver"] == 2 * (after["free slots"] - before["free slots"])
+    # This process is the tests', too: what earlier ones left to the garbage collector may go at any time.
+    assert after["driver"] - before["driver"] <= 2 * (after["free slots"] - before["free slots"])
     assert after["zygote"] == before["zygote"]
     assert after["zygote children"] == FORKS_AHEAD  # those that wait for the next creates
 
