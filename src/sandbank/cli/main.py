@@ -14,6 +14,7 @@ from sandbank.cli.accounts_keys import keys, tokens
 from sandbank.cli.accounts_teams import app as teams
 from sandbank.cli.accounts_users import app as users
 from sandbank.cli.migrate import app as migrate
+from sandbank.cli.secret_keys import app as secret_keys
 from sandbank.domain.errors import SandbankError
 from sandbank.version import VERSION
 
@@ -26,7 +27,7 @@ app = typer.Typer(
 )
 
 services.add_to(app)
-for group in (teams, users, keys, tokens, migrate):
+for group in (teams, users, keys, tokens, secret_keys, migrate):
     app.add_typer(group)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where all is kept [default: /var/lib/sandbank, or SANDBANK_DATA_DIR].")]

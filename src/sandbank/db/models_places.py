@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import Boolean, ForeignKey, String, UniqueConstraint, true
 from sqlalchemy.orm import Mapped, mapped_column
 
+from sandbank.db import models_accounts  # noqa: F401  # without the tables that keys refer to, these have no type
 from sandbank.db.base import Base, CreatedAt, UuidKey
 
 

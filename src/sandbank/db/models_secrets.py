@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from sandbank.db import models_accounts  # noqa: F401  # without the tables that keys refer to, these have no type
 from sandbank.db.base import Base, CreatedAt, UuidKey
 from sandbank.db.columns import Json
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from e2b import Sandbox, SandboxException, Secret
+from e2b.sandbox.sandbox_api import SandboxEgressProxyOpts
 
 from tests.conformance.javascript.test_javascript import HERE, packages  # noqa: F401
 from tests.conformance.python.conftest import SandboxMaker, make_sandbox  # noqa: F401
@@ -20,7 +21,7 @@ from tests.product.instance import Instance, wait_until
 from tests.product.processes import kill_hard, service_pid
 
 # It resolves the names of the small internet.
-PROXY: dict[str, str] = {"address": f"{SOCKS}:{SOCKS_PORT}", "username": USER.decode(), "password": PASSWORD.decode()}
+PROXY: SandboxEgressProxyOpts = {"address": f"{SOCKS}:{SOCKS_PORT}", "username": USER.decode(), "password": PASSWORD.decode()}
 DIRECTLY = f"curl -k -sS --max-time 10 --connect-to ::{SECURE_SITE}: https://secure.test/"
 ASK = f"curl -sS --max-time 10 --connect-to ::{OTHER_SITE}: "
 PYTHON = f"""
@@ -84,7 +85,7 @@ def test_rules_may_come_later_change_and_go(make_sandbox: SandboxMaker, key: str
     assert headers_seen(sandbox)["authorization"] == "Bearer s3cr3t"
     Secret.update(key, "changed")
     wait_until(lambda: headers_seen(sandbox)["authorization"] == "Bearer changed", "the new value", seconds=20)
-    sandbox.update_network({"egress_proxy": PROXY})  # type: ignore[arg-type]
+    sandbox.update_network({"egress_proxy": PROXY})
     assert "authorization" not in headers_seen(sandbox, DIRECTLY)
 
 

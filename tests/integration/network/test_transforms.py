@@ -88,7 +88,7 @@ def ask(address: str, sni: str | None, ca: str, *writes: bytes) -> list[tuple[in
                 context = ssl.create_default_context(cadata=ca)
                 context.set_alpn_protocols(["h2", "http/1.1"])
                 connection = context.wrap_socket(connection, server_hostname=sni)
-                assert connection.selected_alpn_protocol() == "http/1.1"  # type: ignore[attr-defined]
+                assert connection.selected_alpn_protocol() == "http/1.1"
             stream = connection.makefile("rb")
             for piece in writes:
                 connection.sendall(piece)

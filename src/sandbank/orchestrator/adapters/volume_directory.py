@@ -32,10 +32,12 @@ from sandbank.runtime.linux.trees import remove_tree
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAX_PATH_BYTES = 4096
 _MAX_ENTRIES = 100_000
+_MAX_LIST_TEXT = 16 << 20  # characters of all paths and links' targets of one answer
 _MAX_ID = 65_534  # what a sandbox's user namespace has, without nobody
 _PREFIX = ".sandbank-upload-"
 _KINDS = {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "symlink"}
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
 
 class VolumeDirectory:
@@ -95,9 +97,9 @@ class VolumeDirectory:
         with self._root(volume_id) as root, _translated(path):
             top = open_in(root, clean, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                found: list[VolumeEntry] = []
-                _collect(top, clean.rstrip("/"), depth, found)
-                return found
+                listing = _Listing()
+                listing.collect(top, clean.rstrip("/"), depth)
+                return listing.entries
             finally:
                 os.close(top)
 
@@ -306,31 +308,53 @@ def _entry(path: str, parent: int, name: str) -> VolumeEntry:
         mode=modes.S_IMODE(status.st_mode),
         uid=status.st_uid,
         gid=status.st_gid,
-        accessed_at=datetime.fromtimestamp(status.st_atime, UTC),
-        modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
-        changed_at=datetime.fromtimestamp(status.st_ctime, UTC),
+        accessed_at=_time(status.st_atime),
+        modified_at=_time(status.st_mtime),
+        changed_at=_time(status.st_ctime),
         target=target,
     )
 
 
-def _collect(directory: int, path: str, depth: int, found: list[VolumeEntry]) -> None:
-    with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in entries if not entry.name.startswith(_PREFIX))
-    for name in names:
-        if len(found) >= _MAX_ENTRIES:
-            raise volumes.invalid(f"there are more than {_MAX_ENTRIES} entries: list less deep, or a directory below")
-        try:
-            entry = _entry(f"{path}/{name}", directory, name)
-        except FileNotFoundError:
-            continue
-        found.append(entry)
-        if entry.kind == "directory" and depth > 1:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-                try:
-                    _collect(below, entry.path, depth - 1, found)
-                finally:
-                    os.close(below)
+def _time(seconds: float) -> datetime:
+    """A file's time may be any number; beyond the years that can be written it becomes the nearest one that can."""
+    return datetime.fromtimestamp(min(max(seconds, _FIRST_SECOND), _LAST_SECOND), UTC)
+
+
+class _Listing:
+    """What was found so far, within bounds: how many names there are and how long, sandboxes decide."""
+
+    def __init__(self) -> None:
+        self.entries: list[VolumeEntry] = []
+        self._text = 0
+
+    def collect(self, directory: int, path: str, depth: int) -> None:
+        for name in self._names(directory):
+            try:
+                entry = _entry(f"{path}/{name}", directory, name)
+            except FileNotFoundError:
+                continue
+            self.entries.append(entry)
+            self._text += len(entry.path) + len(entry.name) + len(entry.target or "")
+            if self._text > _MAX_LIST_TEXT:
+                raise volumes.invalid("the entries' names are too long together: list less deep, or a directory below")
+            if entry.kind == "directory" and depth > 1:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+                    try:
+                        self.collect(below, entry.path, depth - 1)
+                    finally:
+                        os.close(below)
+
+    def _names(self, directory: int) -> list[str]:
+        names: list[str] = []
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith(_PREFIX):
+                    continue
+                if len(self.entries) + len(names) >= _MAX_ENTRIES:
+                    raise volumes.invalid(f"there are more than {_MAX_ENTRIES} entries: list less deep, or a directory below")
+                names.append(entry.name)
+        return sorted(names)
 
 
 @contextmanager
