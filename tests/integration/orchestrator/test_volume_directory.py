@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbank.domain.errors import ConflictError, InvalidError, NotFoundError, SandbankError
-from sandbank.orchestrator.adapters import volume_directory
+from sandbank.orchestrator.adapters import volume_listing
 from sandbank.orchestrator.adapters.volume_directory import VolumeDirectory
 from sandbank.orchestrator.core.volumes import Ownership
 
@@ -177,15 +177,15 @@ def test_a_file_of_another_age_is_shown(volumes: VolumeDirectory, seconds: int) 
 
 def test_a_listing_is_bounded_before_it_is_made(volumes: VolumeDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a sandbox can plant there, a hundred thousand links of 4 KiB or millions of names, must not fill the node's memory."""
-    monkeypatch.setattr(volume_directory, "_MAX_LIST_TEXT", 10_000)
-    monkeypatch.setattr(volume_directory, "_MAX_ENTRIES", 10)
+    monkeypatch.setattr(volume_listing, "_MAX_LIST_TEXT", 10_000)
+    monkeypatch.setattr(volume_listing, "_MAX_ENTRIES", 10)
     top = volumes.path_of(ID)
     for number in range(3):
         os.symlink("x" * 4000, top / f"link{number}")
     with pytest.raises(InvalidError, match="too long"):
         volumes.list(ID, "/", 1)
     looked_at: list[str] = []
-    monkeypatch.setattr(volume_directory, "_entry", lambda path, *_: looked_at.append(path))
+    monkeypatch.setattr(volume_listing, "describe", lambda path, *_: looked_at.append(path))
     for number in range(9):
         (top / f"file{number}").touch()
     with pytest.raises(InvalidError, match="more than 10 entries"):

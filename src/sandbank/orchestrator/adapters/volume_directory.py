@@ -10,7 +10,6 @@ import secrets
 import stat as modes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +22,7 @@ from sandbank.domain.errors import (
     SandbankError,
     UnavailableError,
 )
+from sandbank.orchestrator.adapters.volume_listing import ASIDE, Listing, describe
 from sandbank.orchestrator.core import volumes
 from sandbank.orchestrator.core.volumes import Ownership, VolumeEntry
 from sandbank.runtime.linux import btrfs
@@ -31,13 +31,8 @@ from sandbank.runtime.linux.trees import remove_tree
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAX_PATH_BYTES = 4096
-_MAX_ENTRIES = 100_000
-_MAX_LIST_TEXT = 16 << 20  # characters of all paths and links' targets of one answer
 _MAX_ID = 65_534  # what a sandbox's user namespace has, without nobody
-_PREFIX = ".sandbank-upload-"
-_KINDS = {modes.S_IFREG: "file", modes.S_IFDIR: "directory", modes.S_IFLNK: "symlink"}
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799  # the years 1 to 9999
 
 
 class VolumeDirectory:
@@ -88,7 +83,7 @@ class VolumeDirectory:
     def stat(self, volume_id: str, path: str) -> VolumeEntry:
         """See `VolumeFiles`; a link is described, not followed."""
         with self._parent(volume_id, path) as (parent, name, whole):
-            return _entry(whole, parent, name)
+            return describe(whole, parent, name)
 
     def list(self, volume_id: str, path: str, depth: int) -> list[VolumeEntry]:
         """See `VolumeFiles`: everything below, parents before their children."""
@@ -97,7 +92,7 @@ class VolumeDirectory:
         with self._root(volume_id) as root, _translated(path):
             top = open_in(root, clean, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                listing = _Listing()
+                listing = Listing()
                 listing.collect(top, clean.rstrip("/"), depth)
                 return listing.entries
             finally:
@@ -115,9 +110,9 @@ class VolumeDirectory:
             except FileExistsError:
                 if not parents or not modes.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                     raise
-                return _entry(whole, parent, name)
+                return describe(whole, parent, name)
             _own(parent, name, ownership, volumes.DIRECTORY_MODE)
-            return _entry(whole, parent, name)
+            return describe(whole, parent, name)
 
     def change(self, volume_id: str, path: str, ownership: Ownership) -> VolumeEntry:
         """See `VolumeFiles`; a link's own owner, and never what it leads to."""
@@ -127,7 +122,7 @@ class VolumeDirectory:
                 os.chown(name, _or_same(ownership.uid), _or_same(ownership.gid), dir_fd=parent, follow_symlinks=False)
             if ownership.mode is not None:
                 _set_mode(parent, name, ownership.mode)
-            return _entry(whole, parent, name)
+            return describe(whole, parent, name)
 
     def remove(self, volume_id: str, path: str) -> None:
         """See `VolumeFiles`; a directory with all it holds, a link alone."""
@@ -138,7 +133,7 @@ class VolumeDirectory:
                 os.unlink(name, dir_fd=parent)
                 return
             # Aside first: nothing that is in the middle of being removed keeps its name.
-            aside = f"{_PREFIX}{secrets.token_hex(8)}"
+            aside = f"{ASIDE}{secrets.token_hex(8)}"
             os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
             remove_tree(Path(f"/proc/self/fd/{parent}/{aside}"))
 
@@ -199,7 +194,7 @@ class PendingUpload:
         self._path = path
         self._ownership = ownership
         self._force = force
-        self._aside = f"{_PREFIX}{secrets.token_hex(8)}"
+        self._aside = f"{ASIDE}{secrets.token_hex(8)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with _translated(path):
@@ -226,7 +221,7 @@ class PendingUpload:
                     os.rename(self._aside, self._name, src_dir_fd=self._parent, dst_dir_fd=self._parent)
                 else:
                     os.link(self._aside, self._name, src_dir_fd=self._parent, dst_dir_fd=self._parent, follow_symlinks=False)
-                return _entry(self._path, self._parent, self._name)
+                return describe(self._path, self._parent, self._name)
         finally:
             self.abandon()
 
@@ -292,69 +287,6 @@ def _set_mode(parent: int, name: str, mode: int) -> None:
 
 def _or_same(value: int | None) -> int:
     return -1 if value is None else value
-
-
-def _entry(path: str, parent: int, name: str) -> VolumeEntry:
-    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    target = None
-    if modes.S_ISLNK(status.st_mode):
-        with contextlib.suppress(OSError):
-            target = os.readlink(name, dir_fd=parent)
-    return VolumeEntry(
-        name="/" if path == "/" else os.path.basename(path),
-        path=path,
-        kind=_KINDS.get(modes.S_IFMT(status.st_mode), "unknown"),
-        size=status.st_size,
-        mode=modes.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        accessed_at=_time(status.st_atime),
-        modified_at=_time(status.st_mtime),
-        changed_at=_time(status.st_ctime),
-        target=target,
-    )
-
-
-def _time(seconds: float) -> datetime:
-    """A file's time may be any number; beyond the years that can be written it becomes the nearest one that can."""
-    return datetime.fromtimestamp(min(max(seconds, _FIRST_SECOND), _LAST_SECOND), UTC)
-
-
-class _Listing:
-    """What was found so far, within bounds: how many names there are and how long, sandboxes decide."""
-
-    def __init__(self) -> None:
-        self.entries: list[VolumeEntry] = []
-        self._text = 0
-
-    def collect(self, directory: int, path: str, depth: int) -> None:
-        for name in self._names(directory):
-            try:
-                entry = _entry(f"{path}/{name}", directory, name)
-            except FileNotFoundError:
-                continue
-            self.entries.append(entry)
-            self._text += len(entry.path) + len(entry.name) + len(entry.target or "")
-            if self._text > _MAX_LIST_TEXT:
-                raise volumes.invalid("the entries' names are too long together: list less deep, or a directory below")
-            if entry.kind == "directory" and depth > 1:
-                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                    below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-                    try:
-                        self.collect(below, entry.path, depth - 1)
-                    finally:
-                        os.close(below)
-
-    def _names(self, directory: int) -> list[str]:
-        names: list[str] = []
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.name.startswith(_PREFIX):
-                    continue
-                if len(self.entries) + len(names) >= _MAX_ENTRIES:
-                    raise volumes.invalid(f"there are more than {_MAX_ENTRIES} entries: list less deep, or a directory below")
-                names.append(entry.name)
-        return sorted(names)
 
 
 @contextmanager
