@@ -7,11 +7,13 @@ import contextlib
 import select
 import socket
 import ssl
+from collections import OrderedDict
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.runtime.driver import ProxyTls
 
 _CHUNK = 16 * 1024
+_CONTEXTS = 64
 _LOOK_SECONDS = 1.0
 _HALF_CLOSED_SECONDS = 600.0  # for the answer to what was sent before the sandbox ended its direction
 
@@ -21,6 +23,8 @@ class Tunnels:
 
     def __init__(self, tasks: TaskGroup) -> None:
         self._tasks = tasks
+        self._contexts: OrderedDict[str | None, ssl.SSLContext] = OrderedDict()
+        self._making = asyncio.Lock()
 
     async def wrap(self, sock: socket.socket, host: str, tls: ProxyTls) -> socket.socket:
         """A socket that speaks cleartext to what `sock` speaks TLS to, its certificate verified. Takes `sock` over when it returns.
@@ -28,8 +32,7 @@ class Tunnels:
         `OSError` when that fails (`ssl.SSLError` is one).
         """
         try:
-            context = ssl.create_default_context(cadata=tls.ca_cert)
-            connection = _Connection(sock, context, tls.server_name or host)
+            connection = _Connection(sock, await self._context(tls.ca_cert), tls.server_name or host)
         except ValueError as error:
             raise OSError("TLS to the egress proxy is not possible as configured") from error
         await connection.handshake()
@@ -38,6 +41,16 @@ class Tunnels:
         theirs.setblocking(False)
         self._tasks.start("tunnel", connection.carry(theirs))
         return ours
+
+    async def _context(self, ca_cert: str | None) -> ssl.SSLContext:
+        """Kept: reading the node's certificates takes as long as a hundred requests, and a sandbox opens connections as it likes."""
+        async with self._making:
+            if ca_cert not in self._contexts:
+                self._contexts[ca_cert] = await asyncio.to_thread(ssl.create_default_context, cadata=ca_cert)
+                if len(self._contexts) > _CONTEXTS:
+                    self._contexts.popitem(last=False)
+            self._contexts.move_to_end(ca_cert)
+            return self._contexts[ca_cert]
 
 
 def _has_hung_up(inner: socket.socket) -> bool:
