@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbank.domain.errors import ConflictError, InvalidError, NotFoundError, SandbankError
-from sandbank.orchestrator.adapters import volume_listing
+from sandbank.domain.errors import ConflictError, InvalidError, NotFoundError, SandbankError, UnavailableError
+from sandbank.orchestrator.adapters import volume_directory, volume_listing
 from sandbank.orchestrator.adapters.volume_directory import VolumeDirectory
 from sandbank.orchestrator.core.volumes import Ownership
 
@@ -191,3 +191,17 @@ def test_a_listing_is_bounded_before_it_is_made(volumes: VolumeDirectory, monkey
     with pytest.raises(InvalidError, match="more than 10 entries"):
         volumes.list(ID, "/", 1)
     assert looked_at == []
+
+
+@pytest.mark.parametrize("path", ["/", "/tree"])
+def test_what_is_written_to_all_the_while_is_given_up_and_keeps_its_name(
+    volumes: VolumeDirectory, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(volumes, "/tree/file", force=True)
+    monkeypatch.setattr(volume_directory, "_REMOVAL_SECONDS", -1.0)
+    with pytest.raises(UnavailableError, match="busy"):
+        volumes.delete(ID) if path == "/" else volumes.remove(ID, path)
+    assert read(volumes, "/tree/file") == b"x"
+    monkeypatch.undo()
+    volumes.remove(ID, "/tree")
+    volumes.delete(ID)

@@ -6,6 +6,8 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from sandbank.runtime.drivers.namespaces.home import Homes
 from sandbank.runtime.linux.trees import remove_tree
 
@@ -68,6 +70,26 @@ def test_several_that_remove_the_same_tree_leave_nothing_between_them(tmp_path: 
         for thread in threads:
             thread.join()
         assert not top.exists()
+
+
+def test_a_tree_that_grows_faster_than_it_is_removed_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox that has a volume mounted may write to it for ever; whoever deletes the volume must not try as long."""
+    top = tmp_path / "top"
+    top.mkdir()
+    listdir, made = os.listdir, iter(range(10**9))
+
+    def grow(directory: int) -> list[str]:
+        (top / f"new{next(made)}" / "full").mkdir(parents=True)
+        return listdir(directory)
+
+    monkeypatch.setattr(os, "listdir", grow)
+    removal = threading.Thread(target=remove_tree, args=(top, 0.2), daemon=True)
+    removal.start()
+    removal.join(10)
+    assert not removal.is_alive()
+    monkeypatch.undo()
+    remove_tree(top)
+    assert not top.exists()
 
 
 def test_a_deep_home_keeps_no_other_in_the_trash(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from sandbank.runtime.linux.trees import remove_tree
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MAX_PATH_BYTES = 4096
+_REMOVAL_SECONDS = 50.0  # somewhat less than callers wait
 _MAX_ID = 65_534  # what a sandbox's user namespace has, without nobody
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
@@ -78,7 +79,9 @@ class VolumeDirectory:
                 btrfs.destroy_subvolume(self._top, volume_id)
             except OSError:
                 # No subvolume, or one that is mounted somewhere: then file by file.
-                remove_tree(path)
+                remove_tree(path, _REMOVAL_SECONDS)
+                if path.exists():
+                    raise OSError(errno.EBUSY, "something writes to it") from None
 
     def stat(self, volume_id: str, path: str) -> VolumeEntry:
         """See `VolumeFiles`; a link is described, not followed."""
@@ -135,7 +138,10 @@ class VolumeDirectory:
             # Aside first: nothing that is in the middle of being removed keeps its name.
             aside = f"{ASIDE}{secrets.token_hex(8)}"
             os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
-            remove_tree(Path(f"/proc/self/fd/{parent}/{aside}"))
+            remove_tree(Path(f"/proc/self/fd/{parent}/{aside}"), _REMOVAL_SECONDS)
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(aside, name, src_dir_fd=parent, dst_dir_fd=parent)
+                raise OSError(errno.EBUSY, "something writes to it")
 
     def open(self, volume_id: str, path: str) -> BinaryIO:
         """See `VolumeFiles`; links inside the volume are followed, and only regular files are read."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -32,9 +35,13 @@ from sandbank.contracts.volume import (
     VolumeUploadStart,
 )
 from sandbank.orchestrator.core import volumes
-from sandbank.orchestrator.core.volumes import Ownership, VolumeEntry, VolumeFiles
+from sandbank.orchestrator.core.volumes import Ownership, PendingFile, VolumeEntry, VolumeFiles
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PIECE_BYTES = 1 << 20
+_THREADS = 16
 _KINDS = {
     "file": VolumeFileType.VOLUME_FILE_TYPE_FILE,
     "directory": VolumeFileType.VOLUME_FILE_TYPE_DIRECTORY,
@@ -44,54 +51,57 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class VolumeEndpoints:
-    """Answers the methods; whatever touches the disk does so in threads. Errors are domain errors."""
+    """Answers the methods; whatever touches the disk does so in threads of its own: what tenants keep there may take any time, and
+    sandboxes are not made and ended behind it. Errors are domain errors.
+    """
 
     files: VolumeFiles
+    threads: Executor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, thread_name_prefix="volumes"))
 
     async def create(self, request: VolumeCreateRequest) -> VolumeCreateResponse:
         """Idempotent."""
-        await asyncio.to_thread(self.files.create, request.volume.volume_id)
+        await self._in_thread(self.files.create, request.volume.volume_id)
         return VolumeCreateResponse(volume_type=request.volume.volume_type)
 
     async def delete(self, request: VolumeDeleteRequest) -> VolumeDeleteResponse:
         """Idempotent."""
-        await asyncio.to_thread(self.files.delete, request.volume.volume_id)
+        await self._in_thread(self.files.delete, request.volume.volume_id)
         return VolumeDeleteResponse()
 
     async def list_dir(self, request: VolumeListDirRequest) -> VolumeListDirResponse:
         """Flat, parents before their children."""
-        found = await asyncio.to_thread(self.files.list, request.volume.volume_id, request.path, request.depth)
+        found = await self._in_thread(self.files.list, request.volume.volume_id, request.path, request.depth)
         return VolumeListDirResponse(files=[VolumeDirectoryItem(entry=_wire(entry)) for entry in found])
 
     async def create_dir(self, request: VolumeCreateDirRequest) -> VolumeEntryResponse:
         """The new directory."""
         volume_id, path, ownership = request.volume.volume_id, request.path, _ownership(request)
-        entry = await asyncio.to_thread(self.files.make_directory, volume_id, path, ownership, parents=request.create_parents)
+        entry = await self._in_thread(self.files.make_directory, volume_id, path, ownership, parents=request.create_parents)
         return VolumeEntryResponse(entry=_wire(entry))
 
     async def delete_path(self, request: VolumePathRequest) -> VolumeDeleteResponse:
         """A directory with all it holds."""
-        await asyncio.to_thread(self.files.remove, request.volume.volume_id, request.path)
+        await self._in_thread(self.files.remove, request.volume.volume_id, request.path)
         return VolumeDeleteResponse()
 
     async def stat_path(self, request: VolumePathRequest) -> VolumeEntryResponse:
         """A link itself."""
-        return VolumeEntryResponse(entry=_wire(await asyncio.to_thread(self.files.stat, request.volume.volume_id, request.path)))
+        return VolumeEntryResponse(entry=_wire(await self._in_thread(self.files.stat, request.volume.volume_id, request.path)))
 
     async def update_path(self, request: VolumeUpdatePathRequest) -> VolumeEntryResponse:
         """As it is afterwards."""
-        entry = await asyncio.to_thread(self.files.change, request.volume.volume_id, request.path, _ownership(request))
+        entry = await self._in_thread(self.files.change, request.volume.volume_id, request.path, _ownership(request))
         return VolumeEntryResponse(entry=_wire(entry))
 
     async def get_file(self, request: VolumePathRequest) -> AsyncIterator[VolumeFileChunk]:
         """Its size as it was when it was opened, then what can be read of it."""
-        file = await asyncio.to_thread(self.files.open, request.volume.volume_id, request.path)
+        file = await self._in_thread(self.files.open, request.volume.volume_id, request.path)
         try:
-            size = await asyncio.to_thread(file.seek, 0, 2)
-            await asyncio.to_thread(file.seek, 0)
+            size = await self._in_thread(file.seek, 0, 2)
+            await self._in_thread(file.seek, 0)
             yield VolumeFileChunk(start=VolumeFileStart(size=size))
             left = size
-            while left > 0 and (data := await asyncio.to_thread(file.read, min(_PIECE_BYTES, left))):
+            while left > 0 and (data := await finish(self._in_thread(file.read, min(_PIECE_BYTES, left)))):
                 left -= len(data)
                 yield VolumeFileChunk(content=VolumeFileContent(content=data))
             yield VolumeFileChunk(finish=VolumeFileFinish())
@@ -104,15 +114,25 @@ class VolumeEndpoints:
         if first is None or not first.HasField("start"):
             raise volumes.invalid("an upload begins with where it goes")
         start: VolumeUploadStart = first.start
-        pending = await asyncio.to_thread(self.files.begin_write, start.volume.volume_id, start.path, _ownership(start), force=start.force)
+        begun: list[PendingFile] = []
+
+        def begin() -> None:
+            begun.append(self.files.begin_write(start.volume.volume_id, start.path, _ownership(start), force=start.force))
+
         try:
+            # What a cancelled caller has begun ends before it is abandoned.
+            await finish(self._in_thread(begin))
             async for part in parts:
                 if part.HasField("finish"):
-                    return VolumeEntryResponse(entry=_wire(await asyncio.to_thread(pending.commit)))
-                await asyncio.to_thread(pending.write, part.content.content)
+                    return VolumeEntryResponse(entry=_wire(await finish(self._in_thread(begun[0].commit))))
+                await finish(self._in_thread(begun[0].write, part.content.content))
         finally:
-            await finish(asyncio.to_thread(pending.abandon))
+            for pending in begun:
+                await finish(self._in_thread(pending.abandon))
         raise volumes.invalid("the upload broke off")
+
+    async def _in_thread(self, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(function, *arguments, **named))
 
 
 def _ownership(request: VolumeCreateDirRequest | VolumeUpdatePathRequest | VolumeUploadStart) -> Ownership:
