@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from sandbank.contracts.volume import VolumeDeleteRequest, VolumeFileUpload, VolumeInfo, VolumeUploadStart
+from sandbank.contracts.volume import VolumeDeleteRequest, VolumeFileUpload, VolumeInfo, VolumeListDirRequest, VolumeUploadStart
 from sandbank.orchestrator.core.volumes import VolumeFiles
+from sandbank.orchestrator.endpoints import volume_service
 from sandbank.orchestrator.endpoints.volume_service import VolumeEndpoints
 
 
@@ -53,6 +54,16 @@ async def test_volumes_that_take_long_hold_up_no_sandbox(files: SlowFiles) -> No
     finally:
         files.go.set()
         await asyncio.gather(*calls)
+
+
+async def test_a_long_list_is_put_into_words_beside_the_loop(files: SlowFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred thousand entries take a second and more, during which a node must answer others."""
+    writers: set[threading.Thread] = set()
+    monkeypatch.setattr(volume_service, "_wire", lambda entry: writers.add(threading.current_thread()))
+    monkeypatch.setattr(SlowFiles, "list", lambda *_: [None], raising=False)
+    await VolumeEndpoints(cast(VolumeFiles, files)).list_dir(VolumeListDirRequest())
+    assert len(writers) == 1
+    assert threading.main_thread() not in writers
 
 
 async def test_an_upload_given_up_while_it_begins_leaves_nothing_open(files: SlowFiles) -> None:

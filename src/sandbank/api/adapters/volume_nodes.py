@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -61,7 +62,9 @@ class VolumeNodes:
     async def list(self, target: VolumeFileTarget, depth: int) -> Sequence[Entry]:
         """See `sandbank.api.core.volume_content.VolumeFiles`."""
         request = VolumeListDirRequest(volume=_of(target), path=target.path, depth=depth)
-        return [_entry(item.entry) for item in (await self._client(target.kind).list_dir(request)).files]
+        answer = await self._client(target.kind).list_dir(request)
+        # There may be a hundred thousand.
+        return await asyncio.to_thread(lambda: [_entry(item.entry) for item in answer.files])
 
     async def make_directory(self, target: VolumeFileTarget, ownership: Ownership, *, parents: bool) -> Entry:
         """See `sandbank.api.core.volume_content.VolumeFiles`."""

@@ -70,7 +70,10 @@ class VolumeEndpoints:
 
     async def list_dir(self, request: VolumeListDirRequest) -> VolumeListDirResponse:
         """Flat, parents before their children."""
-        found = await self._in_thread(self.files.list, request.volume.volume_id, request.path, request.depth)
+        return await self._in_thread(self._list, request)
+
+    def _list(self, request: VolumeListDirRequest) -> VolumeListDirResponse:
+        found = self.files.list(request.volume.volume_id, request.path, request.depth)
         return VolumeListDirResponse(files=[VolumeDirectoryItem(entry=_wire(entry)) for entry in found])
 
     async def create_dir(self, request: VolumeCreateDirRequest) -> VolumeEntryResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import Any
@@ -99,7 +100,7 @@ async def list_directory(request: Request, volume_id: str) -> Response:
     """Everything below, down to a depth."""
     target, depth = await _target(request, volume_id), _number(request, "depth")
     entries = await operations(request).volume_content.list(target, 1 if depth is None else depth)
-    return JSONResponse([_shape(entry) for entry in entries])
+    return await asyncio.to_thread(lambda: JSONResponse([_shape(entry) for entry in entries]))
 
 
 @router.post("/volumecontent/{volume_id}/dir", status_code=201)
