@@ -18,6 +18,7 @@ from sandbank.contracts.orchestrator import SandboxConfig
 from sandbank.domain.log_record import MAX_LINE_BYTES, LogRecord
 from sandbank.orchestrator.adapters import log_channels
 from sandbank.orchestrator.adapters.log_channels import LogChannels
+from sandbank.orchestrator.core.pace import Pace
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 
 
@@ -158,6 +159,18 @@ async def test_a_flood_waits_in_the_sandbox_while_others_go_on(node: Node, monke
     for task in flood:
         task.cancel()
     await asyncio.wait(flood)
+
+
+async def test_empty_lines_of_many_hold_up_nobody_elses(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all share is shared in small parts: 4 KiB of line ends, for which a sandbox pays a MiB, are not taken in one."""
+    node.channels = LogChannels(node._listen, node.sink, node.tasks, Pace(200_000, 1))
+    floods = [asyncio.ensure_future(send(node.open(f"i{number}"), b"\n" * 4096)) for number in range(5)]
+    await asyncio.sleep(0.1)
+    assert await asyncio.wait_for(send(node.open("quiet"), line("a")), 10) == b"\n"
+    assert not any(flood.done() for flood in floods)
+    for flood in floods:
+        flood.cancel()
+    await asyncio.wait(floods)
 
 
 async def test_who_connects_and_says_nothing_holds_up_only_itself(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
