@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +12,7 @@ from sandbank.domain.errors import InvalidError, SandbankError, UnavailableError
 from sandbank.domain.log_record import LogRecord, LogSubject
 from sandbank.orchestrator.adapters import log_shipper
 from sandbank.orchestrator.adapters.log_shipper import BATCH_RECORDS, LogShipper
+from sandbank.orchestrator.core.log_line import LogOrigin, parse_line
 
 
 def record(message: str) -> LogRecord:
@@ -119,3 +121,21 @@ async def test_a_cancelled_batch_is_not_lost() -> None:
     shipper._ship = store.ship
     await shipper.flush()
     assert store.messages == ["a"]
+
+
+@pytest.mark.parametrize("nested", ["[]", '{"a":{}}', '"\u00e9\U0001f600"'])
+def test_what_waits_takes_no_more_memory_than_it_may(nested: str) -> None:
+    """A sandbox's line of empty lists takes twenty times its length."""
+    limit = 4 << 20
+    shipper = LogShipper(Store().ship, max_pending_bytes=limit)
+    data = f'{{"a":[{",".join([nested] * 15_000)}]}}'.encode()
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            parsed = parse_line(data, LogOrigin(LogSubject("t", "i1"), 0), 0)
+            assert parsed is not None
+            shipper.write(parsed)
+            del parsed
+        assert tracemalloc.get_traced_memory()[0] < limit
+    finally:
+        tracemalloc.stop()
