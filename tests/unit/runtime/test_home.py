@@ -11,6 +11,7 @@ import pytest
 
 from sandbank.domain.errors import UnavailableError
 from sandbank.runtime.driver import CLOSED, OPEN
+from sandbank.runtime.drivers.namespaces.adoption import clear_plain_homes
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.linux import btrfs
 from sandbank.runtime.network.egress.record import encode
@@ -105,3 +106,15 @@ def test_a_deep_tree_is_measured_as_far_as_paths_go(homes: Homes) -> None:
     homes.discard("one")
     homes.empty_trash()
     assert homes.names() == []
+
+
+def test_volumes_are_not_hidden_below_a_file_system_that_comes_later(homes: Homes, tmp_path: Path) -> None:
+    """A node that ran without quotas, perhaps for one start, and has them now: its volumes lie beside the homes."""
+    homes.create("one", 1 << 30)
+    volumes = tmp_path / "sandboxes" / ".volumes"
+    volumes.mkdir()
+    assert clear_plain_homes(homes) == ""
+    (volumes / "kept").mkdir()
+    homes.create("two", 1 << 30)
+    assert str(volumes) in clear_plain_homes(homes)
+    assert (volumes / "kept").is_dir()

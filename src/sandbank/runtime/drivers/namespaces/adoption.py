@@ -41,9 +41,14 @@ def sort_out(homes: Homes, groups: Groups) -> Found:
 
 
 def clear_plain_homes(homes: Homes) -> str:
-    """Empty the directory of homes, so that a file system can be mounted there; answers why not while a sandbox runs from it. Blocks."""
+    """Empty the directory of homes, so that a file system can be mounted there; answers why not while a sandbox runs from it, or anything
+    else is kept there. Blocks.
+    """
     if any(_lives(record) for record in homes.records()):
         return "sandboxes run that were started without, and none gets one until a start that finds none running"
+    if others := homes.others():
+        # A file system mounted there would hide what was promised to be kept.
+        return f"{others[0]} was made without; move it away, and after the next start back to where it was"
     for name in homes.names():
         homes.discard(name)
     homes.empty_trash()

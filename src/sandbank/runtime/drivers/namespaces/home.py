@@ -100,6 +100,16 @@ class Homes:
         """Every home, with or without a record."""
         return sorted(entry.name for entry in os.scandir(self._top) if not entry.name.startswith("."))
 
+    def others(self) -> list[Path]:
+        """What lies among them that is no home, such as volumes; nothing that is empty."""
+        return sorted(
+            Path(entry.path)
+            for entry in os.scandir(self._top)
+            if entry.name.startswith(".")
+            and not entry.name.startswith(_TRASH_PREFIX)
+            and not (entry.is_dir(follow_symlinks=False) and not os.listdir(entry.path))
+        )
+
     def discard(self, sandbox_id: str) -> None:
         """Take a home out of the way at once; `empty_trash` frees its space. Idempotent."""
         home = self._top / sandbox_id
