@@ -8,6 +8,9 @@ import json
 import os
 import signal
 import sys
+import threading
+
+import pytest
 
 from sandbank.domain.errors import UnavailableError
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
@@ -89,6 +92,24 @@ async def test_a_killed_driver_leaves_sandboxes_to_the_next() -> None:
             await asyncio.sleep(0.02)
     assert ended == [line]
     await driver.close()
+
+
+async def test_files_that_take_long_to_remove_keep_nothing_else_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service gives a stop some seconds; on a slow disk the trash of one tenant takes longer."""
+    driver = node.make_driver()
+    await driver.start(lambda ended: None)
+    zygote, go = driver._zygote.pid, threading.Event()
+    monkeypatch.setattr(driver._homes, "empty_trash", lambda: go.wait(30))
+    closing = asyncio.ensure_future(driver.close())
+    await asyncio.wait({closing}, timeout=5)
+    closing.cancel()
+    await asyncio.wait({closing})
+    try:
+        assert not os.path.exists(f"/proc/{zygote}")
+    finally:
+        go.set()
+        monkeypatch.undo()
+        await driver.close()
 
 
 def _comm(pid: int) -> str:

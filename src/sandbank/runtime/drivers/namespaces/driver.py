@@ -312,9 +312,8 @@ class NamespaceDriver:
         )
 
     async def close(self) -> None:
-        """Sandboxes stay; their links, rules and records with them."""
+        """Sandboxes stay; their links, rules and records with them. Cancelled, files of ended ones may stay until the next start."""
         await self._tasks.close()
-        await asyncio.to_thread(self._homes.empty_trash)
         try:
             await self._opened.close()
         except TeardownError as error:
@@ -323,11 +322,15 @@ class NamespaceDriver:
         for running in self._running.values():
             loop.remove_reader(running.pidfd)
             os.close(running.pidfd)
-        if not self._running:
+        is_empty = not self._running
+        self._running.clear()
+        if is_empty:
             with contextlib.suppress(OSError):  # groups of sandboxes that could not be removed; the next start sees to them
                 self._groups.remove_parent()
+        # Last: how long it takes, tenants have chosen.
+        await asyncio.to_thread(self._homes.empty_trash)
+        if is_empty:
             await asyncio.to_thread(self._volume.close)
-        self._running.clear()
 
     def _find(self, sandbox_id: str) -> _Running:
         try:
