@@ -11,7 +11,7 @@ import pytest
 from sandbank.domain.errors import InvalidError, SandbankError, UnavailableError
 from sandbank.domain.log_record import LogRecord, LogSubject
 from sandbank.orchestrator.adapters import log_shipper
-from sandbank.orchestrator.adapters.log_shipper import BATCH_RECORDS, LogShipper
+from sandbank.orchestrator.adapters.log_shipper import BATCH_BYTES, BATCH_RECORDS, LogShipper
 from sandbank.orchestrator.core.log_line import LogOrigin, parse_line
 
 
@@ -139,3 +139,18 @@ def test_what_waits_takes_no_more_memory_than_it_may(nested: str) -> None:
         assert tracemalloc.get_traced_memory()[0] < limit
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("character", ["\u00e9", "\x01", "\U0001f600"])
+async def test_batches_are_bounded_as_they_are_sent(character: str) -> None:
+    """A store refuses what is too long in one, and would again and again: nobody's lines would get past a sandbox's."""
+    sizes: list[int] = []
+
+    async def ship(records: Sequence[LogRecord]) -> None:
+        sizes.append(sum(len(one.line()) for one in records))
+
+    shipper = LogShipper(ship)
+    for _ in range(60):
+        shipper.write(record(character * 20_000))
+    await shipper.flush()
+    assert max(sizes) <= 2 * BATCH_BYTES

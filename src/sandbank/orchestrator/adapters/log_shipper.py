@@ -24,6 +24,7 @@ _RECORD_BYTES = 960
 _FIELD_BYTES = 32
 # Of what is nested, for each character of its text: three make an object of seventy bytes.
 _NESTED_BYTES = 32
+_ESCAPED_BYTES = 6
 
 Ship = Callable[[Sequence[LogRecord]], Awaitable[None]]
 
@@ -49,8 +50,8 @@ class LogShipper:
         """As the port promises."""
         size = (
             _RECORD_BYTES
-            + getsizeof(record.message)
-            + sum(_FIELD_BYTES + getsizeof(name) + _memory(value) for name, value in record.fields.items())
+            + _memory(record.message)
+            + sum(_FIELD_BYTES + _memory(name) + _memory(value) for name, value in record.fields.items())
         )
         self._pending.append((record, size))
         self._pending_bytes += size
@@ -126,7 +127,9 @@ class LogShipper:
 
 
 def _memory(value: object) -> int:
-    """What it takes, at most."""
+    """What it takes at most, here or in JSON, where most characters beyond ASCII become six."""
+    if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+        return max(getsizeof(value), _ESCAPED_BYTES * len(value))
     if isinstance(value, str | int | float | None):
         return getsizeof(value)
     return _NESTED_BYTES * len(str(value))
