@@ -15,7 +15,7 @@ def test_what_openssl_sends() -> None:
     assert read_hello(of_openssl(None)) == Asked(None)
 
 
-@pytest.mark.parametrize("size", [1, 2, 5, 100])
+@pytest.mark.parametrize("size", [2, 3, 5, 100])
 def test_fragments_over_records(size: int) -> None:
     assert read_hello(records(message(extension(10, b"x"), server_name(b"a.test")), size)) == Asked("a.test")
 
@@ -66,6 +66,14 @@ def test_an_endless_hello_has_named_nobody() -> None:
     endless = records(b"\1\xff\xff\xff" + bytes(2 * MAX_BYTES))
     assert read_hello(endless[: MAX_BYTES - 1]) is None
     assert read_hello(endless[:MAX_BYTES]) == Asked(None)
+
+
+def test_a_hello_in_crumbs_is_not_put_together() -> None:
+    """Thousands of records of one byte took milliseconds at each look, and there are 64 for every connection."""
+    whole = message(server_name(b"a.test"), extension(21, bytes(300)))
+    assert read_hello(records(whole, 8)) == Asked("a.test")
+    assert read_hello(records(whole, 1)) == Asked(None)
+    assert read_hello(records(b"\1\xff\xff\xff" + bytes(100), 1)) == Asked(None)
 
 
 def test_an_encrypted_inner_name_is_not_seen_and_the_outer_one_counts() -> None:

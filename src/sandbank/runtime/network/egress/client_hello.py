@@ -10,6 +10,7 @@ MAX_BYTES = 32 * 1024
 """Of a ClientHello with its record headers. Post-quantum key shares make it some 2 KiB, pre-shared keys a few more."""
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST_NAME = 22, 1, 0, 0
 _MAX_RECORD = 16_384
+_MAX_RECORDS = 64  # a client needs one; each costs as much as a record a thousand times its size
 
 
 class _IncompleteError(Exception):
@@ -41,10 +42,13 @@ def read_hello(data: bytes) -> Asked | None:
 
 
 def _hello(data: bytes) -> bytes:
-    """The handshake message's body; it may be spread over any number of records, of which none is empty (RFC 8446 §5.1)."""
+    """The handshake message's body; it may be spread over records, of which none is empty (RFC 8446 §5.1)."""
     message = bytearray()
-    position = 0
+    position = count = 0
     while len(message) < 4 or len(message) < 4 + int.from_bytes(message[1:4], "big"):
+        count += 1
+        if count > _MAX_RECORDS:
+            raise _MalformedError
         header = data[position : position + 5]
         if (header[:1] and header[0] != _HANDSHAKE) or (header[1:2] and header[1] != 3):
             raise _MalformedError

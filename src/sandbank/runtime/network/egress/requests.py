@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sandbank.runtime.network.egress.names import of_authority
 
 MAX_HEAD_BYTES = 32 * 1024
+_MAX_HEADERS = 256
 _MAX_LINE = 4096
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _REQUEST = re.compile(rb"([A-Z][A-Z-]{0,31}) ([\x21-\x7e]+) HTTP/1\.([01])")
@@ -47,6 +48,8 @@ def parse_head(raw: bytes) -> Head:
     matched = _REQUEST.fullmatch(first)
     if matched is None:
         raise AmbiguousRequestError("request line")
+    if len(lines) > _MAX_HEADERS:
+        raise AmbiguousRequestError("too many headers")
     headers = []
     for line in lines:
         name, colon, value = line.partition(b":")
