@@ -13,12 +13,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from sandbank.aiokit.pace import Pace
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.contracts.orchestrator import SandboxConfig
 from sandbank.domain.log_record import MAX_LINE_BYTES, LogRecord
 from sandbank.orchestrator.adapters import log_channels
 from sandbank.orchestrator.adapters.log_channels import LogChannels
-from sandbank.orchestrator.core.pace import Pace
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbank.aiokit.pace import Pace
 from sandbank.domain.log_record import LogRecord, LogSubject
 from sandbank.orchestrator.core.log_line import LogOrigin, parse_line
 from sandbank.orchestrator.core.log_lines import LineCutter
-from sandbank.orchestrator.core.pace import Pace
 
 SECOND = 1_000_000_000
 NOW = 1_700_000_000 * SECOND

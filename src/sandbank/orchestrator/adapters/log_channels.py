@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator
 import structlog
 from google.protobuf.message import DecodeError
 
+from sandbank.aiokit.pace import Pace
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.contracts.orchestrator import SandboxConfig
 from sandbank.domain.errors import SandbankError
 from sandbank.domain.log_record import ORCHESTRATOR, LogRecord, LogSubject
 from sandbank.orchestrator.core.log_line import LogOrigin, parse_line
 from sandbank.orchestrator.core.log_lines import LineCutter
-from sandbank.orchestrator.core.pace import Pace
 from sandbank.orchestrator.core.ports import LogSink
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 

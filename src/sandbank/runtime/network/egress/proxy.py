@@ -14,6 +14,7 @@ from ipaddress import IPv4Network
 
 import structlog
 
+from sandbank.aiokit.pace import Pace
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.domain.errors import UnavailableError
 from sandbank.runtime.network.egress import web
@@ -57,6 +58,7 @@ class EgressProxy:
         self._handler = handler
         self._tenants: dict[str, Tenant] = {}
         self._flows: defaultdict[str, dict[asyncio.Task[None], Flow | None]] = defaultdict(dict)
+        self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, settings.pieces_per_second, settings.pieces_burst))
         self._count = 0
         self._tasks = TaskGroup("egress", lambda name, error: _log.error("egress task failed", task=name, error=repr(error)))
         self._dialler = Dialler(address, never, Lookup(settings), Tunnels(self._tasks), settings.egress_dial_seconds)
@@ -100,6 +102,8 @@ class EgressProxy:
         Returns who had it, to be put back should something else fail.
         """
         before = self._tenants.pop(source, None)
+        if tenant is None:
+            self._paces.pop(source, None)
         if tenant is not None:
             self._tenants[source] = tenant
         for task, flow in list(self._flows.get(source, {}).items()):
@@ -184,7 +188,7 @@ class EgressProxy:
         upstream = await self._dialler.open(flow)
         try:
             if flow.by_name and flow.port == _WEB and flow.name is not None:
-                await web.carry(client, upstream, flow.name, self._settings.egress_idle_seconds)
+                await web.carry(client, upstream, flow.name, self._settings.egress_idle_seconds, self._paces[flow.source])
             else:
                 await both_ways(client, upstream, self._settings.egress_idle_seconds)
         except BaseException:
