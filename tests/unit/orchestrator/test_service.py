@@ -16,14 +16,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sandbank.artifacts.builds import Build, BuildStore
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoRole, ServiceInfoStatus
-from sandbank.contracts.orchestrator import SandboxCreateRequest, SandboxDeleteRequest, SandboxUpdateRequest
+from sandbank.contracts.orchestrator import SandboxConfig, SandboxCreateRequest, SandboxDeleteRequest, SandboxUpdateRequest
 from sandbank.domain.errors import ConflictError, InvalidError, NotFoundError, SandbankError, UnavailableError
 from sandbank.domain.identifiers import new_sandbox_id
+from sandbank.orchestrator.core.egress_update import EgressUpdate
+from sandbank.orchestrator.endpoints.order import parse_order
+from sandbank.orchestrator.endpoints.sandbox_service import SandboxEndpoints
 from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.orchestrator.wiring import OrchestratorService, build
 from sandbank.rpc.orchestrator import OrchestratorClient
 from sandbank.runtime.driver import CLOSED, OPEN, EgressPolicy, EgressProxy
 from tests.unit.orchestrator.memory_driver import Kernel, MemoryDriver
+from tests.unit.orchestrator.node import Node
 
 
 def timestamp(moment: datetime) -> Timestamp:
@@ -275,6 +279,25 @@ async def test_egress_rules_are_replaced_and_outlive_the_node(client: Orchestrat
     assert world.kernel.sandboxes[sandbox_id].egress == OPEN
     with pytest.raises(NotFoundError):
         await client.update(SandboxUpdateRequest(sandbox_id=new_sandbox_id(), egress=cleared.egress))
+
+
+async def test_new_rules_and_a_new_end_are_events() -> None:
+    """Data-plane contract §9.2, §12.1: `network_egress` and `set_timeout` of an updated sandbox."""
+    node = Node(MemoryDriver(Kernel()))
+    await node.start()
+    request = new_request()
+    sandbox = await node.creation.create(parse_order(request))
+    egress = EgressUpdate(node.driver, node.inventory, node.records)
+    endpoints = SandboxEndpoints(
+        "node", "memory", node.inventory, node.records, node.creation, node.removal, egress, node.events, node.clock
+    )
+    update = SandboxUpdateRequest(sandbox_id=sandbox.sandbox_id, end_time=timestamp(sandbox.end_at + timedelta(hours=1)))
+    update.egress.denied_cidrs.append("1.1.1.1/32")
+    await endpoints.update(update)
+    _, rules, end = node.events.emitted
+    assert (rules.egress_changed, rules.end_moved, end.egress_changed, end.end_moved) == (True, False, False, True)
+    assert list(SandboxConfig.FromString(rules.sandbox.config).network.egress.denied_cidrs) == ["1.1.1.1/32"]
+    await node.stop()
 
 
 async def test_rules_that_cannot_be_recorded_are_taken_back(client: OrchestratorClient, world: World) -> None:

@@ -29,15 +29,16 @@ class EgressUpdate:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._log = structlog.get_logger("sandbank.orchestrator")
 
-    async def apply(self, sandbox_id: str, change: Change) -> None:
-        """In force and on record when it returns, as before when it raises. `NotFoundError` when there is no such sandbox.
+    async def apply(self, sandbox_id: str, change: Change) -> RunningSandbox:
+        """In force and on record when it returns the sandbox as it is then, as before when it raises.
 
-        `change` makes the new description of the old one, with the policies of both. Cancelled, the change is made all the same.
+        `NotFoundError` when there is no such sandbox. `change` makes the new description of the old one, with the policies of both.
+        Cancelled, the change is made all the same.
         """
         async with self._locks.setdefault(sandbox_id, asyncio.Lock()):
-            await finish(self._apply(sandbox_id, change))
+            return await finish(self._apply(sandbox_id, change))
 
-    async def _apply(self, sandbox_id: str, change: Change) -> None:
+    async def _apply(self, sandbox_id: str, change: Change) -> RunningSandbox:
         config, policy, before = change(self._find(sandbox_id).config)
         await self._driver.set_egress(sandbox_id, policy)
         try:
@@ -49,6 +50,7 @@ class EgressUpdate:
             raise
         self._inventory.running[sandbox_id] = changed
         self._log.info("egress rules replaced", sandbox_id=sandbox_id)
+        return changed
 
     def _find(self, sandbox_id: str) -> RunningSandbox:
         if (sandbox := self._inventory.running.get(sandbox_id)) is None:

@@ -60,7 +60,8 @@ class SandboxEndpoints:
         if request.sandbox_id not in self.inventory.running:
             raise NotFoundError("sandbox not found")
         if request.HasField("egress"):
-            await self.egress.apply(request.sandbox_id, partial(_with_rules, request))
+            changed = await self.egress.apply(request.sandbox_id, partial(_with_rules, request))
+            self.events.emit(LifecycleEvent(UPDATED, self.clock(), changed, egress_changed=True))
         if request.HasField("end_time"):
             moved = move_end(self.inventory, self.records, request.sandbox_id, to_datetime(request.end_time))
             self.events.emit(LifecycleEvent(UPDATED, self.clock(), moved, end_moved=True))
