@@ -18,7 +18,8 @@ def listen(host: str, port: int, what: str, backlog: int = 4096) -> socket.socke
 
     `UnavailableError` names address, port and, where `/proc` shows it, the process that holds the port. The caller owns the socket.
     """
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio switches Nagle's algorithm off only for what is said to be TCP; with it, each answer in two pieces takes 40 ms.
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or a restart waits for TIME_WAIT
         listener.setblocking(False)
