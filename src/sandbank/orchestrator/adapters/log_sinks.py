@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from sandbank.domain.log_record import LogRecord
 from sandbank.loki.client import LokiClient
 from sandbank.loki.push import LokiWriter
 from sandbank.orchestrator.adapters.clickhouse_logs import ClickHouseLogWriter, Inserter
 from sandbank.orchestrator.adapters.log_shipper import LogShipper
-
-
-class NoLogs:
-    """Logs are off."""
-
-    def write(self, record: LogRecord) -> None:
-        """Forget it."""
 
 
 async def _nothing() -> None:

@@ -24,17 +24,6 @@ _FIRST_INODE = 256
 _SYSFS = Path("/sys/fs/btrfs")
 
 
-def is_btrfs(directory: Path) -> bool:
-    """Whether `directory` is on btrfs."""
-    try:
-        _identity(directory)
-    except OSError as error:
-        if error.errno in (errno.ENOTTY, errno.ENOENT):
-            return False
-        raise
-    return True
-
-
 def enforces_quotas(directory: Path) -> bool:
     """Whether the file system that holds `directory` is btrfs and refuses what is beyond a subvolume's limit."""
     try:
