@@ -59,7 +59,7 @@ async def pool(
 ) -> AsyncIterator[SlotPool]:
     (tmp_path / "trusted.pem").write_text(internet.ca)
     settings = NetworkSettings(free_target=1, upstreams=(name_server.address,))
-    transformer = HeaderTransformer(authority, source, UpstreamTrust(tmp_path / "trusted.pem"), settings.egress_idle_seconds)
+    transformer = HeaderTransformer(authority, source, UpstreamTrust(tmp_path / "trusted.pem"), settings)
     made = SlotPool(layout(tmp_path), make_namespaces, settings, transformer)
     await made.start({})
     name_server.zone |= {"secure.test": [SECURE_SITE], "site.test": [SITE], "other.test": [SECURE_SITE], "gone.test": []}

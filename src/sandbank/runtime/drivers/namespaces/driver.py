@@ -126,7 +126,7 @@ class NamespaceDriver:
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)
-        return HeaderTransformer(self._authority, secrets, trust, self._network.egress_idle_seconds)
+        return HeaderTransformer(self._authority, secrets, trust, self._network)
 
     def _open_volume(self) -> tuple[str, ...]:
         """Put the homes where they have limits; without that this node still runs sandboxes, and the answer says why it has none."""

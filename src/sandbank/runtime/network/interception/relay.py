@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
+from sandbank.aiokit.pace import Pace
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.runtime.network.egress.requests import AmbiguousRequestError, Head, RequestReader
 from sandbank.runtime.network.interception.rewriting import RefusedError
 from sandbank.runtime.network.interception.streams import Stream
 
 _CHUNK = 64 * 1024
+# Of requests, which are looked through: what it costs to take so much at once holds up everybody.
+_REQUESTS_CHUNK = 8 * 1024
+_HEAD_UNITS = 10
 _SWITCHED = b"HTTP/1.1 101"
 
 Rewrite = Callable[[Head], Awaitable[bytes]]
@@ -19,12 +23,13 @@ Open = Callable[[], Awaitable[Stream]]
 
 
 class Relay:
-    """Carries one connection. The upstream is opened for the first request, so that whatever fails before can be said in HTTP."""
+    """Carries one connection; `pace` counts what its requests cost, in pieces. The upstream is opened for the first request, so that whatever fails before can be said in HTTP."""
 
-    def __init__(self, client: Stream, open_upstream: Open, rewrite: Rewrite, idle_seconds: float) -> None:
+    def __init__(self, client: Stream, open_upstream: Open, rewrite: Rewrite, pace: Pace, idle_seconds: float) -> None:
         self._client = client
         self._open_upstream = open_upstream
         self._rewrite = rewrite
+        self._pace = pace
         self._idle_seconds = idle_seconds
         self._requests = RequestReader()
         self._deadline = asyncio.timeout(idle_seconds)
@@ -54,7 +59,7 @@ class Relay:
         """None when the client has closed without a request."""
         pieces: list[Head | bytes] = []
         while not pieces:
-            data = await self._client.receive(_CHUNK)
+            data = await self._client.receive(_REQUESTS_CHUNK)
             if not data:
                 return None, b""
             try:
@@ -74,6 +79,8 @@ class Relay:
             raise RefusedError(502, f"the server cannot be reached: {_reason(error)}") from error
 
     async def _rewritten(self, pieces: list[Head | bytes]) -> bytes:
+        units = sum(_HEAD_UNITS if isinstance(piece, Head) else 1 for piece in pieces)
+        await asyncio.sleep(self._pace.delay(units, asyncio.get_running_loop().time()))
         return b"".join([await self._rewrite(piece) if isinstance(piece, Head) else piece for piece in pieces])
 
     async def _carry(self, head: Head, out: bytes, upstream: Stream) -> None:
@@ -107,7 +114,7 @@ class Relay:
         return start.startswith(_SWITCHED)
 
     async def _pass_requests(self, upstream: Stream) -> None:
-        while data := await self._client.receive(_CHUNK):
+        while data := await self._client.receive(_REQUESTS_CHUNK):
             self._moved()
             pieces = self._requests.feed(data)
             if any(isinstance(piece, Head) and piece.upgrade is not None for piece in pieces):
