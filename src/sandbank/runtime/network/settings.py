@@ -47,8 +47,8 @@ class NetworkSettings:
     egress_sniff_seconds: float = 10.0
     """How long a client may take to say which name it wants; after that it counts as having said none."""
     pieces_per_second: int = 20_000
-    """Requests, and chunks and lines of their bodies, of one slot that the proxy looks through, on port 80 where names count and for header rules; further
-    ones wait. Each costs some 5 µs that all slots share."""
+    """Requests, and chunks and lines of their bodies, of one slot that the proxy looks through: on port 80 where names count, and for
+    header rules. Further ones wait. Each costs some 5 µs that all slots share."""
     pieces_burst: int = 20_000
     egress_dial_seconds: float = 15.0
     """For resolving a name, connecting and, where there is one, the SOCKS5 proxy's consent together."""

@@ -61,7 +61,8 @@ class EgressProxy:
         self._paces: defaultdict[str, Pace] = defaultdict(partial(Pace, settings.pieces_per_second, settings.pieces_burst))
         self._count = 0
         self._tasks = TaskGroup("egress", lambda name, error: _log.error("egress task failed", task=name, error=repr(error)))
-        self._dialler = Dialler(address, never, Lookup(settings), Tunnels(self._tasks), settings.egress_dial_seconds)
+        self._tunnels = Tunnels(self._tasks)
+        self._dialler = Dialler(address, never, Lookup(settings), self._tunnels, settings.egress_dial_seconds)
         self._listener: socket.socket | None = None
 
     @property
@@ -95,6 +96,7 @@ class EgressProxy:
             self._listener.close()
             self._listener = None
         await self._tasks.close()
+        self._tunnels.close()
 
     def set_tenant(self, source: str, tenant: Tenant | None) -> Tenant | None:
         """Let `tenant` have the slot with that address from now on; None: nobody. Flows that it may not have are reset.

@@ -14,7 +14,6 @@ from sandbank.runtime.driver import ProxyTls
 
 _CHUNK = 16 * 1024
 _CONTEXTS = 64
-_LOOK_SECONDS = 1.0
 _HALF_CLOSED_SECONDS = 600.0  # for the answer to what was sent before the sandbox ended its direction
 
 
@@ -25,6 +24,7 @@ class Tunnels:
         self._tasks = tasks
         self._contexts: OrderedDict[str | None, ssl.SSLContext] = OrderedDict()
         self._making = asyncio.Lock()
+        self._hang_ups: _HangUps | None = None
 
     async def wrap(self, sock: socket.socket, host: str, tls: ProxyTls) -> socket.socket:
         """A socket that speaks cleartext to what `sock` speaks TLS to, its certificate verified. Takes `sock` over when it returns.
@@ -39,8 +39,16 @@ class Tunnels:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        self._tasks.start("tunnel", connection.carry(theirs))
+        if self._hang_ups is None:
+            self._hang_ups = _HangUps()
+        self._tasks.start("tunnel", connection.carry(theirs, self._hang_ups))
         return ours
+
+    def close(self) -> None:
+        """To be called when `tasks` is closed."""
+        if self._hang_ups is not None:
+            self._hang_ups.close()
+            self._hang_ups = None
 
     async def _context(self, ca_cert: str | None) -> ssl.SSLContext:
         """Kept: reading the node's certificates takes as long as a hundred requests, and a sandbox opens connections as it likes."""
@@ -53,11 +61,36 @@ class Tunnels:
             return self._contexts[ca_cert]
 
 
-def _has_hung_up(inner: socket.socket) -> bool:
-    """Whether the other end is closed for good, and not only for one direction, which reading cannot tell."""
-    poll = select.poll()
-    poll.register(inner, 0)
-    return any(events & select.POLLHUP for _, events in poll.poll(0))
+class _HangUps:
+    """Tells when the other end of a socket pair is closed for good, and not only for one direction, which reading cannot tell.
+
+    The kernel says so also while nobody reads or writes. One descriptor for all pairs.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._poll, self._look)
+
+    def of(self, inner: socket.socket) -> asyncio.Future[None]:
+        """Done once it happens; `forget` must come before `inner` is closed."""
+        self._poll.register(inner, 0)  # hanging up is reported always
+        gone = self._waiting[inner.fileno()] = self._loop.create_future()
+        return gone
+
+    def forget(self, inner: socket.socket) -> None:
+        if self._waiting.pop(inner.fileno(), None) is not None:
+            self._poll.unregister(inner)
+
+    def _look(self) -> None:
+        for descriptor, _ in self._poll.poll(0):
+            self._poll.unregister(descriptor)
+            self._waiting.pop(descriptor).set_result(None)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._poll)
+        self._poll.close()
 
 
 class _Connection:
@@ -82,15 +115,17 @@ class _Connection:
                 await self._flush()
                 return
 
-    async def carry(self, inner: socket.socket) -> None:
+    async def carry(self, inner: socket.socket, hang_ups: _HangUps) -> None:
+        """Until both directions have ended, or nobody wants more: a peer that takes nothing must not keep it."""
+        gone = hang_ups.of(inner)
         tasks = TaskGroup("tunnel", lambda _name, _error: None)
         try:
-            back = tasks.start("inwards", self._inwards(inner))
-            await asyncio.wait({back, tasks.start("outwards", self._outwards(inner))}, return_when=asyncio.FIRST_COMPLETED)
-            deadline = self._loop.time() + _HALF_CLOSED_SECONDS
-            while not back.done() and self._loop.time() < deadline and not _has_hung_up(inner):
-                await asyncio.wait({back}, timeout=_LOOK_SECONDS)
+            back, out = tasks.start("inwards", self._inwards(inner)), tasks.start("outwards", self._outwards(inner))
+            await asyncio.wait({back, out, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not back.done():
+                await asyncio.wait({back, gone}, timeout=_HALF_CLOSED_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            hang_ups.forget(inner)
             await tasks.close()
             self._sock.close()
             inner.close()

@@ -23,7 +23,10 @@ Open = Callable[[], Awaitable[Stream]]
 
 
 class Relay:
-    """Carries one connection; `pace` counts what its requests cost, in pieces. The upstream is opened for the first request, so that whatever fails before can be said in HTTP."""
+    """Carries one connection; `pace` counts what its requests cost, in pieces.
+
+    The upstream is opened for the first request, so that whatever fails before can be said in HTTP.
+    """
 
     def __init__(self, client: Stream, open_upstream: Open, rewrite: Rewrite, pace: Pace, idle_seconds: float) -> None:
         self._client = client
