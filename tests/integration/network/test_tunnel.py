@@ -60,7 +60,7 @@ async def test_a_proxy_that_takes_nothing_keeps_no_tunnel(tmp_path: Path) -> Non
     await asyncio.wait({stuck})
     ours.close()
     async with asyncio.timeout(5):
-        while near.fileno() >= 0:  # noqa: ASYNC110  # there is no event for it
+        while near.fileno() >= 0:  # there is no event for it
             await asyncio.sleep(0.01)
     (await accepted).close()
     await tasks.close()
