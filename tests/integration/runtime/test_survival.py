@@ -112,6 +112,24 @@ async def test_files_that_take_long_to_remove_keep_nothing_else_at_the_end(monke
         await driver.close()
 
 
+async def test_files_that_take_long_to_remove_hold_up_no_other_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without quotas millions of files are removed one by one, and every kill empties the trash."""
+    driver, go = node.make_driver(), threading.Event()
+    await driver.start(lambda ended: None)
+    monkeypatch.setattr(driver._homes, "empty_trash", lambda: go.wait(60))
+    try:
+        async with asyncio.timeout(30):
+            for _ in range(min(32, (os.cpu_count() or 1) + 4) + 2):  # more than a loop has threads
+                spec = node.new_spec()
+                await driver.create(spec)
+                await driver.kill(spec.sandbox_id)
+    finally:
+        go.set()
+        monkeypatch.undo()
+        await driver.close()
+    assert not any(node.remains().values())
+
+
 def _comm(pid: int) -> str:
     with open(f"/proc/{pid}/comm", encoding="ascii") as file:
         return file.read().strip()

@@ -90,6 +90,7 @@ class NamespaceDriver:
         self._tasks = TaskGroup("driver", lambda name, error: _log.error("background task failed", task=name, error=repr(error)))
         self._spawns = asyncio.Semaphore(self._settings.concurrent_spawns)
         self._opened = TeardownStack("driver")
+        self._has_trash = self._is_sweeping = False
         self._tracer = Tracer(ORCHESTRATOR)
         self._zygote: ZygoteClient
         self._pool: SlotPool
@@ -121,7 +122,7 @@ class NamespaceDriver:
             except NotFoundError:  # its network is gone, so nothing will ever reach it
                 adoption.end(record, self._groups, self._homes)
                 found.reclaimed.append(record.sandbox_id)
-        self._tasks.start("empty trash", asyncio.to_thread(self._homes.empty_trash))
+        self._empty_trash()
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*unlimited, *report.warnings))
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
@@ -404,7 +405,22 @@ class NamespaceDriver:
 
     def _discard(self, sandbox_id: str) -> None:
         self._homes.discard(sandbox_id)
-        self._tasks.start("empty trash", asyncio.to_thread(self._homes.empty_trash))
+        self._empty_trash()
+
+    def _empty_trash(self) -> None:
+        """Soon, and in one thread at a time: creates and kills need the others, and how much there is to remove, tenants choose."""
+        self._has_trash = True
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._tasks.start("empty trash", self._sweep())
+
+    async def _sweep(self) -> None:
+        try:
+            while self._has_trash:
+                self._has_trash = False
+                await asyncio.to_thread(self._homes.empty_trash)
+        finally:
+            self._is_sweeping = False
 
 
 def _pid_of(pidfd: int) -> int:
