@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
@@ -29,6 +30,7 @@ from tests.integration.network.traffic import within
 
 ELSEWHERE = "203.0.113.99"  # what sandboxes claim that a name resolved to
 RULE = {"X-Key": "Bearer ${e2b.secrets.key}", "X-Plain": "plain"}
+LIMIT = 12
 POLICY = EgressPolicy(transforms={"secure.test": RULE, "site.test": {"X-Plain": "plain"}, "other.test": RULE})
 
 
@@ -58,7 +60,7 @@ async def pool(
     clean: None, name_server: NameServer, internet: Internet, authority: Authority, source: Source, tmp_path: Path
 ) -> AsyncIterator[SlotPool]:
     (tmp_path / "trusted.pem").write_text(internet.ca)
-    settings = NetworkSettings(free_target=1, upstreams=(name_server.address,))
+    settings = NetworkSettings(free_target=1, upstreams=(name_server.address,), transformed_slot_limit=LIMIT)
     transformer = HeaderTransformer(authority, source, UpstreamTrust(tmp_path / "trusted.pem"), settings)
     made = SlotPool(layout(tmp_path), make_namespaces, settings, transformer)
     await made.start({})
@@ -123,6 +125,16 @@ async def test_every_request_over_tls_gets_its_headers_wherever_the_sandbox_thin
     for _, body in answers:
         assert body["address"] == SECURE_SITE
         assert (body["headers"]["x-key"], body["headers"]["x-plain"]) == ("Bearer s3cr3t", "plain")
+
+
+@pytest.mark.parametrize("name", ["secure.test", "site.test"])
+async def test_a_connection_ends_with_its_client(pool: SlotPool, slot: Slot, authority: Authority, name: str) -> None:
+    """The server would keep it open for as long as it is."""
+    answers = await (https(slot, authority, name) if name == "secure.test" else http(slot, get(name)))
+    assert [status for status, _ in answers] == [200]
+    async with asyncio.timeout(5):
+        while pool._egress.flow_count:
+            await asyncio.sleep(0.01)
 
 
 async def test_other_names_are_not_looked_into(slot: Slot) -> None:
@@ -232,6 +244,33 @@ async def test_new_rules_end_connections_with_the_old_ones(pool: SlotPool, slot:
         await asyncio.sleep(0.3)
     await pool.set_egress(slot, "one", OPEN)
     assert await waiting in ("reset", "closed")
+
+
+async def test_connections_of_one_sandbox_are_limited(pool: SlotPool, slot: Slot) -> None:
+    """They are held by having said hello and nothing more."""
+
+    def hold() -> tuple[int, int]:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        hello = context.wrap_bio(incoming, outgoing, server_hostname="secure.test")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            hello.do_handshake()
+        said, held, refused = outgoing.read(), [], 0
+        for _ in range(20):
+            connection = socket.create_connection((ELSEWHERE, 443), timeout=SECONDS)
+            connection.sendall(said)
+            try:
+                refused += not connection.recv(1)
+            except OSError:
+                refused += 1
+            held.append(connection)
+        for connection in held:
+            connection.close()
+        return len(held) - refused, refused
+
+    assert await within(slot.netns_fd, hold) == (LIMIT, 20 - LIMIT)
+    assert (await within(slot.netns_fd, hold))[0] > 0
 
 
 async def test_much_data_both_ways(slot: Slot, authority: Authority) -> None:

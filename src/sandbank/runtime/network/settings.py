@@ -50,6 +50,10 @@ class NetworkSettings:
     """Requests, and chunks and lines of their bodies, of one slot that the proxy looks through: on port 80 where names count, and for
     header rules. Further ones wait. Each costs some 5 µs that all slots share."""
     pieces_burst: int = 20_000
+    transformed_slot_limit: int = 128
+    """Connections of one slot with header rules at the same time; further ones are reset. Each may hold a MiB of the service's memory."""
+    transformed_total_limit: int = 2048
+    """Such connections of all slots."""
     egress_dial_seconds: float = 15.0
     """For resolving a name, connecting and, where there is one, the SOCKS5 proxy's consent together."""
     egress_idle_seconds: float = 3600.0

@@ -97,8 +97,8 @@ class Relay:
             done, _ = await asyncio.wait({requests, answers}, return_when=asyncio.FIRST_COMPLETED)
             for ended in done:
                 ended.result()
-            # A server that has said all is not asked any more; a client may stop asking and wait for its answer.
-            if answers not in done:
+            # A server that has said all is not asked any more. A client may stop asking and wait for its answer, unless it has closed TLS.
+            if answers not in done and self._client.can_end:
                 await answers
         finally:
             await tasks.close()
@@ -129,13 +129,13 @@ class Relay:
                 raise OSError(error.reason) from error
             if out:
                 await upstream.send(out)
-        await upstream.end()
+        upstream.end()
 
     async def _copy(self, source: Stream, target: Stream) -> None:
         while data := await source.receive(_CHUNK):
             self._moved()
             await target.send(data)
-        await target.end()
+        target.end()
 
     def _moved(self) -> None:
         self._deadline.reschedule(asyncio.get_running_loop().time() + self._idle_seconds)

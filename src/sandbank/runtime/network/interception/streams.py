@@ -28,9 +28,14 @@ class Stream:
         self._writer.write(data)
         await self._writer.drain()
 
-    async def end(self) -> None:
-        """No more will be sent; TLS has no such half."""
-        if self._writer.can_write_eof():
+    @property
+    def can_end(self) -> bool:
+        """Whether one direction can end and the other go on, which TLS does not know."""
+        return self._writer.can_write_eof()
+
+    def end(self) -> None:
+        """No more will be sent, where that can be said."""
+        if self.can_end:
             self._writer.write_eof()
 
     async def finish(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from sandbank.aiokit.pace import Pace
 from sandbank.runtime.driver import SecretSource
@@ -17,8 +17,8 @@ from sandbank.runtime.network.interception.trust import UpstreamTrust
 from sandbank.runtime.network.settings import NetworkSettings
 
 _SECURE_WEB = 443
-# A certificate and two handshakes take some 2.5 ms of a loop that all sandboxes share, a piece of a request 5 µs.
-_HANDSHAKE_UNITS = 500
+# A certificate and two handshakes take some 4 ms of a loop that all sandboxes share, a piece of a request 5 µs.
+_HANDSHAKE_UNITS = 800
 _PACES = 8192
 
 
@@ -35,13 +35,25 @@ class HeaderTransformer:
         self._trust = trust
         self._settings = settings
         self._paces: OrderedDict[str, Pace] = OrderedDict()
+        self._open: Counter[str] = Counter()
 
     def takes(self, flow: Flow) -> bool:
         """Those dialled by a name with a rule."""
         return flow.name is not None and flow.by_name and headers_for(flow.name, flow.policy.transforms) is not None
 
     async def handle(self, flow: Flow, client: socket.socket, open_upstream: OpenUpstream) -> None:
-        """See `Handler.handle`."""
+        """See `Handler.handle`. `OSError` when the sandbox has too many already, or all together."""
+        limits = self._settings
+        if self._open[flow.source] >= limits.transformed_slot_limit or self._open.total() >= limits.transformed_total_limit:
+            raise OSError("too many connections with header rules")
+        self._open[flow.source] += 1
+        try:
+            await self._handle(flow, client, open_upstream)
+        finally:
+            self._open[flow.source] -= 1
+            self._open += Counter()  # without those that have none
+
+    async def _handle(self, flow: Flow, client: socket.socket, open_upstream: OpenUpstream) -> None:
         name = flow.name
         headers = None if name is None else headers_for(name, flow.policy.transforms)
         assert name is not None
