@@ -221,6 +221,8 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         await upgrade(database.engine)
         await accounts.forget_if_changed()  # what counts from here on
         await watcher.first_pass()
+        if stores.is_shared and settings.secrets_key is None:
+            _log.warning("SANDBANK_SECRETS_KEY is not set: other API processes cannot read the secrets that this one encrypts")
         await _listen_inside(internal, settings)
 
     async def release() -> None:

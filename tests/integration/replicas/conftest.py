@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbank.api.adapters.secret_keys import new_key
 from sandbank.db.database import Database
 from sandbank.domain.development import API_KEY
 from tests.integration.api.conftest import seed
@@ -96,7 +97,7 @@ async def deployment(tmp_path: Path, postgres_server: PostgresServer, redis_serv
         node = GrpcNode()
         await node.start()
         stack.push_async_callback(node.stop)
-        replicas = []
+        replicas, secrets_key = [], new_key()
         for number in range(2):
             port = FIRST_PORT + number
             environment = {name: value for name, value in os.environ.items() if not name.startswith(SERVICE_VARIABLES)}
@@ -108,6 +109,8 @@ async def deployment(tmp_path: Path, postgres_server: PostgresServer, redis_serv
                 "POSTGRES_CONNECTION_STRING": url,
                 "REDIS_URL": redis_server.url,
                 "ADMIN_TOKEN": "operator",
+                "SANDBANK_SECRETS_KEY": secrets_key,
+                "SANDBANK_INTERNAL_SOCKET": str(tmp_path / f"api{number}.sock"),
                 "CLICKHOUSE_CONNECTION_STRING": "",
             }
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": API_KEY}, trust_env=False, timeout=30)

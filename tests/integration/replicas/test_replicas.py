@@ -7,10 +7,13 @@ from collections import Counter
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import update
 
 from sandbank.db.database import Database
 from sandbank.db.models_accounts import Tier
+from sandbank.domain.errors import DeniedError
+from sandbank.rpc.secret import SecretClient
 from tests.integration.replicas.conftest import Deployment, Replica
 
 
@@ -198,3 +201,20 @@ async def test_records_are_those_that_tools_know(deployment: Deployment) -> None
         (member,) = (str(name) for name in await redis.zrange("sandbox:storage:global:expiration", 0, -1))
         assert member.startswith(f"{team_id}:{sandbox_id}:")
         assert 0 < await redis.ttl(f"sandbox:catalog:{sandbox_id}") <= 25 * 3600
+
+
+async def test_secrets_are_the_same_wherever_they_are_asked_for(deployment: Deployment) -> None:
+    """A node may ask another process than the one that made the sandbox, or the secret."""
+    one, two = deployment.replicas
+    assert (await one.client.post("/secrets", json={"name": "key", "value": "first"})).status_code == 201
+    rules = {"api.test": [{"transform": {"headers": {"X-Key": "${e2b.secrets.key}"}}}]}
+    made = await one.client.post("/v2/sandboxes", json={"templateID": "base", "network": {"rules": rules}})
+    [running] = [found for found in deployment.node.sandboxes.values() if found.sandbox_id == made.json()["sandboxID"]]
+    for replica, value in ((one, "first"), (two, "first"), (one, "second"), (two, "second")):
+        if value == "second":
+            assert (await two.client.post("/secrets/key", json={"value": value})).status_code == 200
+        client = SecretClient(f"unix:{replica.environment['SANDBANK_INTERNAL_SOCKET']}")
+        assert await client.values(running.sandbox_id, running.execution_id, ["key"], 10) == {"key": value}
+        with pytest.raises(DeniedError):
+            await client.values(running.sandbox_id, running.execution_id, ["other"], 10)
+        await client.close()
