@@ -143,3 +143,15 @@ def test_a_pace_lets_a_burst_through_and_then_its_rate() -> None:
     assert pace.delay(10, now=100.0) == pytest.approx(1.0)
     assert pace.delay(10, now=100.0) == pytest.approx(2.0)
     assert pace.delay(10, now=200.0) == 0
+
+
+@pytest.mark.parametrize("field", ["a", "message", "timestamp"])
+def test_depth_that_only_just_can_be_read_is_refused(field: str) -> None:
+    """What was read with a frame to spare could not be written two calls deeper."""
+    origin = LogOrigin(LogSubject("t", "i"), 0)
+
+    def line(depth: int) -> bytes:
+        return b'{"%s":%s%s}' % (field.encode(), b"[" * depth, b"]" * depth)
+
+    assert parse_line(line(20), origin, 1) is not None
+    assert [parse_line(line(depth), origin, 1) for depth in (33, 500, 900, 5000)] == [None] * 4

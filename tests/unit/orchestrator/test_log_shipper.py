@@ -154,3 +154,20 @@ async def test_batches_are_bounded_as_they_are_sent(character: str) -> None:
         shipper.write(record(character * 20_000))
     await shipper.flush()
     assert max(sizes) <= 2 * BATCH_BYTES
+
+
+async def test_lines_that_cannot_be_sent_at_all_keep_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line of a sandbox, nested as deep as it could still be read, ended the sending of all lines of the node."""
+    monkeypatch.setattr(log_shipper, "BATCH_RECORDS", 1)
+    store = Store()
+
+    async def ship(records: Sequence[LogRecord]) -> None:
+        if records[0].message == "poison":
+            raise RecursionError
+        await store.ship(records)
+
+    shipper = LogShipper(ship)
+    shipper.write(record("poison"))
+    shipper.write(record("fine"))
+    await until_arrived(shipper, store)
+    assert store.messages == ["fine"]

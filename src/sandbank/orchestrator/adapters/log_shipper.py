@@ -96,6 +96,8 @@ class LogShipper:
                 self._log.error("log lines wait for their store", pending=len(self._pending), error=error.message)
             self._is_failing = True
             return False
+        except Exception as error:  # noqa: BLE001  # whatever some lines do, the others are to go on
+            self._log.error("log lines cannot be sent", count=len(batch), error=repr(error))
         except BaseException:
             self._put_back(batch, size)
             raise

@@ -17,6 +17,7 @@ _OWN = frozenset(
     "teamid envid templateid buildid sandboxid instanceid executionid nodeid clusterid service source category internal path".split()
 )
 _ITEMS_KEPT = 64
+_LEVELS = 32  # what only just could be read may be too deep to be written, or the other way round
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _TOLERANCE_NS = 60 * 1_000_000_000  # data-plane contract §11.4
 
@@ -30,12 +31,12 @@ class LogOrigin:
 
 
 def parse_line(data: bytes, origin: LogOrigin, now_ns: int) -> LogRecord | None:
-    """The record of one line; None for what is no JSON object. A time that cannot be becomes `now_ns`."""
+    """The record of one line; None for what is no JSON object, or nested too deeply. A time that cannot be becomes `now_ns`."""
     try:
         values: Any = strict_json(data)
     except ValueError:
         return None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or _is_deep(values, _LEVELS):
         return None
     message = values.pop("message", values.pop("msg", ""))
     level = level_of(values.pop("level", None))
@@ -59,6 +60,12 @@ def _fields(values: dict[str, Any]) -> dict[str, Any]:
             continue
         fields[_clean(name)] = _clean(value) if isinstance(value, str) else value
     return fields
+
+
+def _is_deep(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    return levels == 0 or any(_is_deep(item, levels - 1) for item in (value.values() if isinstance(value, dict) else value))
 
 
 def _clean(text: str) -> str:
