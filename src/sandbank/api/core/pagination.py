@@ -7,9 +7,13 @@ import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
+from operator import attrgetter
 
 from sandbank.domain.errors import InvalidError
 from sandbank.domain.sandbox import Sandbox
+
+_STARTED, _ID = attrgetter("started_at"), attrgetter("sandbox_id")
 
 
 def rfc3339(at: datetime) -> str:
@@ -49,8 +53,11 @@ def decode_cursor(token: str, *, ascending: bool) -> Cursor:
 
 def in_order(sandboxes: Iterable[Sandbox], *, ascending: bool) -> list[Sandbox]:
     """Newest first and by ID within an instant; ascending turns both round."""
-    by_id = sorted(sandboxes, key=lambda sandbox: sandbox.sandbox_id, reverse=ascending)
-    return sorted(by_id, key=lambda sandbox: sandbox.started_at, reverse=not ascending)
+    ordered = sorted(sandboxes, key=_STARTED, reverse=not ascending)
+    if any(one.started_at == other.started_at for one, other in pairwise(ordered)):
+        # Rare, and what comes from a store is nearly in order of time, but not at all in that of IDs.
+        ordered = sorted(sorted(ordered, key=_ID, reverse=ascending), key=_STARTED, reverse=not ascending)
+    return ordered
 
 
 def page(rows: Sequence[Sandbox], after: Cursor | None, limit: int, *, ascending: bool) -> tuple[Sequence[Sandbox], Cursor | None]:
