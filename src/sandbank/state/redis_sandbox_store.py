@@ -22,6 +22,7 @@ from sandbank.domain.errors import InternalError, SandbankError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import TERMINAL, SandboxState
 from sandbank.state import redis_keys, redis_scripts
+from sandbank.state.decoded_records import DecodedRecords
 from sandbank.state.redis_connection import plain, speaking
 from sandbank.state.redis_lock import Locks
 from sandbank.state.redis_notices import Notices
@@ -70,6 +71,7 @@ class RedisSandboxStore:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._decoded = DecodedRecords()
         self._notices = Notices(redis)
         self._locks = Locks(redis, self._notices)
         self._reserve = redis.register_script(redis_scripts.RESERVE)
@@ -123,7 +125,7 @@ class RedisSandboxStore:
             if not ids:
                 return []
             texts = await self._redis.mget([redis_keys.record(team_id, sandbox_id) for sandbox_id in ids])
-        return [decode(text) for text in texts if text is not None]
+        return [self._decoded.of(text) for text in texts if text is not None]
 
     async def list_node(self, node_id: str) -> Sequence[Sandbox]:
         """See `SandboxStore.list_node`; members that nothing stands behind are mended away."""
@@ -282,7 +284,7 @@ class RedisSandboxStore:
             for team_id, sandbox_id, _ in parts:
                 pipe.get(redis_keys.record(team_id, sandbox_id))
             texts = await pipe.execute()
-        found = (None if text is None else decode(text) for text in texts)
+        found = (None if text is None else self._decoded.of(text) for text in texts)
         return [
             one if one is not None and one.execution_id == execution else None for one, (_, _, execution) in zip(found, parts, strict=True)
         ]
