@@ -31,6 +31,19 @@ THEM = Team(str(uuid.uuid4()), "them", "Them", 10, 1)
 VALUE = "s3cr3t-välue"
 
 
+class NoIdentity:
+    """Is not asked by any of these tests."""
+
+    def issue(self, sandbox: Sandbox, audience: str) -> str:
+        raise AssertionError(audience)
+
+    def key_set(self) -> dict[str, Any]:
+        return {}
+
+    def discovery(self) -> dict[str, Any]:
+        return {}
+
+
 class Store:
     """The database with everything on top of it."""
 
@@ -43,7 +56,7 @@ class Store:
     def use(self, keys: str) -> None:
         self.sealer = SecretSealer(FixedKeys(keys))
         self.secrets = Secrets(self.repo, self.sealer, SecretRules(enabled=True, most_per_team=4), lambda: datetime.now(UTC))
-        self.reader = SecretReader(self.repo, self.sealer, self.sandboxes)
+        self.reader = SecretReader(self.repo, self.sealer, self.sandboxes, NoIdentity())
 
     async def runs(self, value: str, team: Team = US) -> Sandbox:
         rules = {"api.example.com": [{"transform": {"headers": {"Authorization": value}}}]}
@@ -63,7 +76,8 @@ async def store(database: Database) -> Store:
 
 async def read(store: Store, name: str) -> str | None:
     running = await store.runs(f"Bearer ${{e2b.secrets.{name}}}")
-    return (await store.reader.values(running.sandbox_id, running.execution_id, [name])).get(name)
+    reference = f"secrets.{name}"
+    return (await store.reader.values(running.sandbox_id, running.execution_id, [reference])).get(reference)
 
 
 async def test_a_secret_is_found_by_id_and_by_name_and_its_value_by_nobody(store: Store) -> None:
@@ -171,13 +185,13 @@ async def test_a_node_gets_only_what_the_sandboxs_own_rules_name(store: Store) -
     await store.secrets.create(THEM, "theirs", VALUE, {})
     running = await store.runs("${e2b.secrets.one} ${e2b.secrets.theirs}")
     ours = (running.sandbox_id, running.execution_id)
-    assert await store.reader.values(*ours, ["one"]) == {"one": "one"}
-    assert await store.reader.values(*ours, ["one", "theirs"]) == {"one": "one"}
+    assert await store.reader.values(*ours, ["secrets.one"]) == {"secrets.one": "one"}
+    assert await store.reader.values(*ours, ["secrets.one", "secrets.theirs"]) == {"secrets.one": "one"}
     with pytest.raises(DeniedError):
-        await store.reader.values(*ours, ["two"])
+        await store.reader.values(*ours, ["secrets.two"])
     for unknown in ((running.sandbox_id, "another run"), ("inobody", running.execution_id)):
         with pytest.raises(NotFoundError):
-            await store.reader.values(*unknown, ["one"])
+            await store.reader.values(*unknown, ["secrets.one"])
 
 
 @pytest.mark.parametrize(

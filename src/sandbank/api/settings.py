@@ -139,6 +139,17 @@ class ApiSettings(BaseSettings):
         " old ones. By default one that is made in `secrets.key` in the data directory. Several API processes need the same.",
     )
 
+    iam_tokens: bool = Field(default=True, description="Whether sandboxes may have workload tokens (`iam`), signed by this installation.")
+    iam_key: Path | None = Field(
+        default=None,
+        description="PEM file with the P-256 key that signs workload tokens; by default one that is made in the data directory. Several API"
+        " processes need the same.",
+    )
+    iam_issuer: str | None = Field(
+        default=None,
+        description="Address at which those who check workload tokens reach this API, their `iss`; by default `https://api.<domain>`.",
+    )
+
     @field_validator("nodes", "oidc_audience", "oidc_algorithms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -152,6 +163,8 @@ class ApiSettings(BaseSettings):
         "internal_grpc_port",
         "volume_token_key",
         "secrets_key",
+        "iam_key",
+        "iam_issuer",
         "internal_socket",
         "loki_url",
         "oidc_issuer",

@@ -12,12 +12,14 @@ from sandbank.api.adapters.account_repo import AccountRepo
 from sandbank.api.adapters.catalog_routes import CatalogRoutes
 from sandbank.api.adapters.clickhouse_queries import TenantQueries
 from sandbank.api.adapters.identity_provider import IdentityProvider, ProviderSettings
+from sandbank.api.adapters.identity_tokens import IdentityTokens
 from sandbank.api.adapters.log_stores import choose_log_store
 from sandbank.api.adapters.metric_repo import MetricRepo, NoMetrics
 from sandbank.api.adapters.name_lookup import resolve
 from sandbank.api.adapters.node_pool import NodePool
 from sandbank.api.adapters.secret_keys import FixedKeys, KeyFile, SecretSealer
 from sandbank.api.adapters.secret_repo import SecretRepo
+from sandbank.api.adapters.signing_key import SigningKey
 from sandbank.api.adapters.stores import choose_stores
 from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
@@ -135,6 +137,13 @@ async def _listen_inside(internal: RpcServer, settings: ApiSettings) -> None:
         await internal.start(*addresses)
 
 
+def identity_tokens(settings: ApiSettings) -> IdentityTokens:
+    """What issues workload tokens; sandboxes of an installation without a domain are `localhost`'s."""
+    domain = settings.domain or "localhost"
+    key = SigningKey(settings.iam_key or settings.data_dir / "identity.pem")
+    return IdentityTokens(key, settings.iam_issuer or f"https://api.{domain}", domain.partition(":")[0])
+
+
 def secret_sealer(settings: ApiSettings) -> SecretSealer:
     """What encrypts secrets; `InvalidError` for keys that are none."""
     if settings.secrets_key is None:
@@ -171,6 +180,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     volume_rules = VolumeRules(settings.volumes_enabled, settings.volumes_shared, settings.volumes_per_team)
     volumes = Volumes(volume_records, volume_nodes, volume_tokens, volume_rules)
     secret_records, sealer = SecretRepo(database.sessions), secret_sealer(settings)
+    identity = identity_tokens(settings)
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
@@ -185,6 +195,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
             starts=team_metrics,
             tokens=SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value()),
             tasks=tasks,
+            issues_identities=settings.iam_tokens,
         ),
         creates=IdempotentCreates(stores.idempotency, store, _now, tasks),
         extender=SandboxExtender(store, nodes, _now),
@@ -196,6 +207,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         api_keys=ApiKeys(credentials),
         access_tokens=AccessTokens(credentials, is_provisioned=settings.access_token_provisioning),
         secrets=Secrets(secret_records, sealer, SecretRules(settings.secrets_enabled, settings.secrets_per_team), _now),
+        identity=identity,
         volumes=volumes,
         volume_content=VolumeContent(volume_tokens, volume_records, volume_nodes),
         logs=LogReader(log_store.store, _now),
@@ -213,7 +225,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
 
     tracer = Tracer(API)
     internal = RpcServer(_on_error, tracer)
-    add_secret_service(internal, SecretEndpoints(SecretReader(secret_records, sealer, store)))
+    add_secret_service(internal, SecretEndpoints(SecretReader(secret_records, sealer, store, identity)))
     add_resume_service(internal, ResumeEndpoints(SandboxWaker(store, accounts, routes, nodes.host_of)))
 
     async def prepare() -> None:

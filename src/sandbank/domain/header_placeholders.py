@@ -1,11 +1,16 @@
-"""Placeholders in header values: `${e2b.secrets.NAME}` and `${e2b.identity.tokens.NAME}` (rest-api contract §10.1)."""
+"""Placeholders in header values: `${e2b.secrets.NAME}` and `${e2b.identity.tokens.NAME}` (rest-api contract §10.1).
+
+What stands between the first point and the brace is its *reference*, `secrets.NAME` or `identity.tokens.NAME`.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-_PLACEHOLDER = re.compile(r"\$\{e2b\.(secrets|identity\.tokens)\.([A-Za-z0-9_-]{1,128})\}")
+SECRET = "secrets."  # noqa: S105  # a prefix
+IDENTITY = "identity.tokens."
+_PLACEHOLDER = re.compile(r"\$\{e2b\.((?:secrets|identity\.tokens)\.[A-Za-z0-9_-]{1,128})\}")
 _START = "${e2b."
 
 
@@ -14,22 +19,16 @@ def is_well_formed(value: str) -> bool:
     return _START not in _PLACEHOLDER.sub("", value)
 
 
-def secret_names(value: str) -> set[str]:
-    """The secrets it wants, as written."""
-    return {name for kind, name in _PLACEHOLDER.findall(value) if kind == "secrets"}
+def references(value: str) -> set[str]:
+    """All that it wants, as written."""
+    return set(_PLACEHOLDER.findall(value))
 
 
-def wants_identity(value: str) -> bool:
-    """Whether it wants a workload token."""
-    return any(kind != "secrets" for kind, _ in _PLACEHOLDER.findall(value))
+def named(references: Iterable[str], kind: str) -> list[str]:
+    """The names of those of one kind, in their order."""
+    return [reference.removeprefix(kind) for reference in references if reference.startswith(kind)]
 
 
-def fill(value: str, secrets: Mapping[str, str]) -> str:
-    """With the secrets' values in their places, in one pass: what a secret contains is no placeholder. `KeyError` for what is not given."""
-
-    def put(match: re.Match[str]) -> str:
-        if match[1] != "secrets":
-            raise KeyError(match[2])
-        return secrets[match[2]]
-
-    return _PLACEHOLDER.sub(put, value)
+def fill(value: str, values: Mapping[str, str]) -> str:
+    """With values by reference in their places, in one pass: what a value contains is none. `KeyError` for a missing one."""
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], value)

@@ -38,6 +38,7 @@ class Sandbox:
     allow_internet_access: bool | None = None
     network: Mapping[str, Any] | None = None
     volume_mounts: tuple[tuple[str, str], ...] = ()  # name and path
+    iam_tokens: Mapping[str, str] = field(default_factory=dict)  # audiences of workload tokens, by name
     state: SandboxState = SandboxState.RUNNING
 
     @property

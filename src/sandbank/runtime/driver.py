@@ -142,10 +142,13 @@ class SandboxExit:
 
 
 class SecretSource(Protocol):
-    """Whoever knows the secrets that `EgressPolicy.transforms` name."""
+    """Whoever knows what the placeholders in `EgressPolicy.transforms` stand for."""
 
-    async def values(self, sandbox_id: str, names: Sequence[str]) -> Mapping[str, str]:
-        """By name; what there is not is missing. `SandbankError` when nobody can be asked, or will not say."""
+    async def values(self, sandbox_id: str, references: Sequence[str]) -> Mapping[str, str]:
+        """By reference (`sandbank.domain.header_placeholders`); what there is not is missing.
+
+        `SandbankError` when nobody can be asked, or will not say.
+        """
         ...
 
 

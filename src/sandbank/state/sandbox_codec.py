@@ -32,7 +32,7 @@ _PLAIN = {
     "network": "network",
 }
 _TIMES = {"started_at": "startTime", "end_at": "endTime"}
-FIELDS = frozenset((*_PLAIN, *_TIMES, "max_length_hours", "metadata", "state", "volume_mounts"))
+FIELDS = frozenset((*_PLAIN, *_TIMES, "max_length_hours", "metadata", "state", "volume_mounts", "iam_tokens"))
 """What is kept of a record: all of it, or a restart would lose the rest."""
 
 
@@ -47,6 +47,7 @@ def encode(sandbox: Sandbox) -> str:
         "maxInstanceLength": sandbox.max_length_hours * _HOUR_NANOSECONDS,
         "metadata": dict(sandbox.metadata),
         "state": sandbox.state.value,
+        "iam": {"tokens": dict(sandbox.iam_tokens)},
         "volumeMounts": [{"name": name, "path": path} for name, path in sandbox.volume_mounts],
     }
     return json.dumps(document, separators=(",", ":"))
@@ -61,5 +62,6 @@ def decode(text: str | bytes) -> Sandbox:
     fields["max_length_hours"] = document["maxInstanceLength"] // _HOUR_NANOSECONDS
     fields["metadata"] = document["metadata"]
     fields["volume_mounts"] = tuple((mount["name"], mount["path"]) for mount in document.get("volumeMounts") or ())
+    fields["iam_tokens"] = (document.get("iam") or {}).get("tokens") or {}
     fields["state"] = SandboxState(document["state"])
     return Sandbox(**fields)

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
+import jwt
 import pytest
 from e2b import Sandbox, SandboxException, Secret
 from e2b.sandbox.sandbox_api import SandboxEgressProxyOpts
@@ -126,3 +128,20 @@ def test_the_javascript_client(server: Instance, key: str, packages: None) -> No
     assert "cannot be modified" in seen["taken"]
     assert json.loads(seen["answer"])["headers"]["authorization"] == "Basic second"
     assert (seen["deleted"], seen["gone"]) == ([True, False], "SecretNotFoundError")
+
+
+def test_a_workload_token_says_which_sandbox_asks(server: Instance, make_sandbox: SandboxMaker, key: str) -> None:  # noqa: F811
+    """§8.1 `iam`: anybody can check it with what the API publishes."""
+    rules = {"secure.test": [{"transform": lambda context: {"headers": {"Authorization": f"Bearer {context.iam.tokens['aws']}"}}}]}
+    iam = {"tokens": {"aws": Secret.iam_token(audience="sts.amazonaws.com", token_type="JWT-SVID")}}  # a kind
+    sandbox = make_sandbox(network={"egress_proxy": PROXY, "rules": rules}, iam=iam)
+    token = headers_seen(sandbox)["authorization"].removeprefix("Bearer ")
+    published = httpx.get(f"{server.api_url}/.well-known/jwks.json").json()
+    signed_by = jwt.PyJWKSet.from_dict(published)[jwt.get_unverified_header(token)["kid"]]
+    issuer = httpx.get(f"{server.api_url}/.well-known/openid-configuration").json()["issuer"]
+    claims = jwt.decode(token, signed_by, algorithms=["ES256"], audience="sts.amazonaws.com", issuer=issuer)
+    assert claims["sub"].endswith(f"/sandbox/{sandbox.sandbox_id}")
+    sandbox.update_network(
+        {"egress_proxy": PROXY, "rules": {"secure.test": [{"transform": {"headers": {"X": "${e2b.identity.tokens.gcp}"}}}]}}
+    )
+    assert said(sandbox, ASK + "https://secure.test/") == "sandbank: there is no identity token gcp\n"

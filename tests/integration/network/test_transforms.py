@@ -36,11 +36,11 @@ POLICY = EgressPolicy(transforms={"secure.test": RULE, "site.test": {"X-Plain": 
 
 class Source:
     def __init__(self) -> None:
-        self.secrets = {"key": "s3cr3t"}
+        self.secrets = {"secrets.key": "s3cr3t"}
 
-    async def values(self, sandbox_id: str, names: Sequence[str]) -> Mapping[str, str]:
+    async def values(self, sandbox_id: str, references: Sequence[str]) -> Mapping[str, str]:
         assert sandbox_id == "one"
-        return {name: self.secrets[name] for name in names if name in self.secrets}
+        return {name: self.secrets[name] for name in references if name in self.secrets}
 
 
 @pytest.fixture

@@ -214,7 +214,7 @@ async def test_secrets_are_the_same_wherever_they_are_asked_for(deployment: Depl
         if value == "second":
             assert (await two.client.post("/secrets/key", json={"value": value})).status_code == 200
         client = SecretClient(f"unix:{replica.environment['SANDBANK_INTERNAL_SOCKET']}")
-        assert await client.values(running.sandbox_id, running.execution_id, ["key"], 10) == {"key": value}
+        assert await client.values(running.sandbox_id, running.execution_id, ["secrets.key"], 10) == {"secrets.key": value}
         with pytest.raises(DeniedError):
-            await client.values(running.sandbox_id, running.execution_id, ["other"], 10)
+            await client.values(running.sandbox_id, running.execution_id, ["secrets.other"], 10)
         await client.close()

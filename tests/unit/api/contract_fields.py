@@ -231,6 +231,9 @@ SUCCESSES = {
     "POST /volumecontent/{volumeID}/dir": "201",
     "GET /volumecontent/{volumeID}/file": "200",
     "PUT /volumecontent/{volumeID}/file": "201",
+    # Ours: E2B has its own address for these.
+    "GET /.well-known/openid-configuration": "200",
+    "GET /.well-known/jwks.json": "200",
     "GET /secrets": "200",
     "POST /secrets": "201",
     "GET /secrets/{secretID}": "200",

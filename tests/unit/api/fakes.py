@@ -48,6 +48,7 @@ class FakeNodes:
         self.loads = [NodeLoad(node_id, 2, 0, 0, 0.0) for node_id in node_ids or ("n1",)]
         self.running: dict[str, Sandbox] = {}
         self.wishes: dict[str, EgressWish] = {}
+        self.starts: dict[str, SandboxStart] = {}
         self.calls: list[tuple[str, ...]] = []
         self.failures: dict[str, list[SandbankError]] = {}
         self.gate: asyncio.Event | None = None
@@ -65,6 +66,7 @@ class FakeNodes:
             raise self.failures[node_id].pop(0)
         started = Started(self.clock.now, self.clock.now + timedelta(seconds=start.timeout_seconds))
         self.wishes[start.sandbox_id] = start.egress
+        self.starts[start.sandbox_id] = start
         self.running[start.sandbox_id] = record(start, started, node_id, execution_id)
         return started
 

@@ -67,7 +67,6 @@ async def test_private_ingress_gets_a_traffic_token(core: Core) -> None:
         ({"network": {"httpsPorts": [0]}}, InvalidError, "invalid port 0 in httpsPorts"),
         ({"network": {"httpsPorts": [65536]}}, InvalidError, "invalid port 65536 in httpsPorts"),
         ({"network": {"maskRequestHost": "höst"}}, InvalidError, "Please use ASCII"),
-        ({"iam_tokens": True}, InvalidError, "IAM"),
     ],
 )
 async def test_refuses(core: Core, changes: dict[str, Any], error: type[SandbankError], message: str) -> None:

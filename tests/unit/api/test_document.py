@@ -56,7 +56,7 @@ def test_every_route_is_declared_and_succeeds_as_the_contract_says(document: dic
 def test_every_error_is_json_with_code_and_message(document: dict[str, Any]) -> None:
     """§2, and sdk-latest §1.3: 429 is declared on every operation."""
     for name, operation in operations(document).items():
-        if name == "GET /health":
+        if not operation["security"]:  # open to everybody, and without anything that could be wrong
             continue
         of = "VolumeContentError" if "/volumecontent/" in name else "Error"
         errors = {status: response for status, response in operation["responses"].items() if status >= "400"}

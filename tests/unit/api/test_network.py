@@ -178,7 +178,7 @@ def rule(**headers: str) -> list[dict[str, Any]]:
 
 
 async def test_rules_are_handed_on_and_echoed(core: Core) -> None:
-    value = "Bearer ${e2b.secrets.KEY} ${e2b.secrets.other}"
+    value = "Bearer ${e2b.secrets.KEY} ${e2b.identity.tokens.aws}"
     rules = {"API.test": rule(Authorization=value), "*.b.test": [{}], "c.test": []}
     told = await wish(core, {"rules": rules})
     assert told.rules == {"api.test": {"Authorization": value}}
@@ -201,7 +201,6 @@ async def test_rules_are_handed_on_and_echoed(core: Core) -> None:
         ({"d.test": rule(h="a\r\nb")}, 'Value for header "h" in rule for domain "d.test" contains invalid characters.'),
         ({"d.test": rule(h="${e2b.secrets.}")}, "Network transform header contains a malformed E2B placeholder."),
         ({"d.test": rule(h="${e2b.secret.A}")}, "Network transform header contains a malformed E2B placeholder."),
-        ({"d.test": rule(h="${e2b.identity.tokens.aws}")}, "Sandbox IAM workload tokens are not available for your team."),
         ({"d.test": rule(Host="x")}, 'Header "Host" in rule for domain "d.test" belongs to the connection and cannot be set.'),
         ({"d.test": rule(h="${e2b.secrets.A")}, "Network transform header contains a malformed E2B placeholder."),
         (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sandbank.domain.header_placeholders import fill, is_well_formed, secret_names, wants_identity
+from sandbank.domain.header_placeholders import IDENTITY, SECRET, fill, is_well_formed, named, references
 
 
 @pytest.mark.parametrize("value", ["", "plain", "${other}", "$ {e2b.secrets.a}", "a ${e2b.secrets.A-1_b} b", "${e2b.identity.tokens.aws}"])
@@ -21,13 +21,16 @@ def test_malformed(value: str) -> None:
 
 def test_names_and_kinds() -> None:
     value = "${e2b.secrets.a}:${e2b.secrets.B} ${e2b.identity.tokens.aws}"
-    assert secret_names(value) == {"a", "B"}
-    assert wants_identity(value)
-    assert not wants_identity("${e2b.secrets.a}")
+    assert references(value) == {"secrets.a", "secrets.B", "identity.tokens.aws"}
+    assert named(sorted(references(value)), SECRET) == ["B", "a"]
+    assert named(references(value), IDENTITY) == ["aws"]
 
 
 def test_values_are_put_in_once() -> None:
-    assert fill("Basic ${e2b.secrets.a}-${e2b.secrets.b}", {"a": "${e2b.secrets.b}", "b": r"\1"}) == r"Basic ${e2b.secrets.b}-\1"
+    assert (
+        fill("Basic ${e2b.secrets.a}-${e2b.secrets.b}", {"secrets.a": "${e2b.secrets.b}", "secrets.b": r"\1"})
+        == r"Basic ${e2b.secrets.b}-\1"
+    )
     for value in ("${e2b.secrets.c}", "${e2b.identity.tokens.c}"):
         with pytest.raises(KeyError):
-            fill(value, {"a": ""})
+            fill(value, {"secrets.a": ""})

@@ -10,14 +10,14 @@ from sandbank.domain.errors import DeniedError
 from sandbank.runtime.network.egress.requests import parse_head
 from sandbank.runtime.network.interception.rewriting import RefusedError, Rewriter, headers_for
 
-SECRETS = {"key": "s3cr3t", "broken": "a\r\nX-Evil: 1", "umlaut": "schlüssel"}
+SECRETS = {"secrets.key": "s3cr3t", "secrets.broken": "a\r\nX-Evil: 1", "secrets.umlaut": "schlüssel", "identity.tokens.aws": "a.b.c"}
 
 
 class Source:
-    async def values(self, sandbox_id: str, names: Sequence[str]) -> Mapping[str, str]:
+    async def values(self, sandbox_id: str, references: Sequence[str]) -> Mapping[str, str]:
         if sandbox_id != "i1":
             raise DeniedError("no")
-        return {name: SECRETS[name] for name in names if name in SECRETS}
+        return {name: SECRETS[name] for name in references if name in SECRETS}
 
 
 def rewriter(headers: Mapping[str, str], *, sandbox_id: str = "i1", is_secure: bool = True) -> Rewriter:
@@ -47,6 +47,7 @@ async def test_headers_are_added_and_all_of_the_clients_by_that_name_replaced() 
         "X-Plain: yes",
     ]
     assert (await rewritten({"X": "${e2b.secrets.umlaut}é"}))[-1] == "X: schlüsselé"
+    assert (await rewritten({"X": "Bearer ${e2b.identity.tokens.aws}"}))[-1] == "X: Bearer a.b.c"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,8 @@ async def test_headers_are_added_and_all_of_the_clients_by_that_name_replaced() 
         ({"X": "${e2b.secrets.key}"}, request(method="TRACE"), 405),
         ({"X": "${e2b.secrets.absent}"}, request(), 502),
         ({"X": "${e2b.secrets.broken}"}, request(), 502),
-        ({"X": "${e2b.identity.tokens.aws}"}, request(), 502),
+        ({"X": "${e2b.identity.tokens.gcp}"}, request(), 502),
+        ({"X": "${e2b.identity.tokens.aws}"}, request(method="TRACE"), 405),
     ],
 )
 async def test_what_is_refused_is_told_without_a_value(headers: dict[str, str], raw: bytes, status: int) -> None:

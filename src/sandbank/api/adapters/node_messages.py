@@ -15,6 +15,7 @@ from sandbank.contracts.orchestrator import (
     SandboxCreateRequest,
     SandboxCreateResponse,
     SandboxEgressProxyTls,
+    SandboxIamToken,
     SandboxNetworkConfig,
     SandboxNetworkEgressConfig,
     SandboxNetworkIngressConfig,
@@ -67,6 +68,8 @@ def create_request(start: SandboxStart, execution_id: str, now: datetime) -> San
     config.network.CopyFrom(_network(start))
     for mount in start.volume_mounts:
         config.volumeMounts.add(id=mount.volume_id, name=mount.name, path=mount.path)
+    for name, audience in start.iam_tokens.items():
+        config.iam.tokens[name].CopyFrom(SandboxIamToken(audience=audience, token_type="JWT-SVID"))  # noqa: S106  # a kind
     end_at = now + timedelta(seconds=start.timeout_seconds)
     return SandboxCreateRequest(sandbox=config, start_time=to_timestamp(now), end_time=to_timestamp(end_at))
 
@@ -141,4 +144,5 @@ def read_running(running: RunningSandbox, node_id: str) -> Sandbox:
         allow_internet_access=config.allow_internet_access if config.HasField("allow_internet_access") else None,
         network=json.loads(config.requested_network_json) if config.requested_network_json else None,
         volume_mounts=tuple((mount.name, mount.path) for mount in config.volumeMounts),
+        iam_tokens={name: token.audience for name, token in config.iam.tokens.items()},
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbank.aiokit.tasks import TaskGroup, finish
+from sandbank.api.core.identity import IamToken, check_iam
 from sandbank.api.core.network_options import NetworkChecker
 from sandbank.api.core.payload import check_payload
 from sandbank.api.core.placement import SandboxPlacer
@@ -42,7 +43,7 @@ class CreateSandbox:
     auto_pause: bool = False
     auto_pause_memory: bool = True
     auto_resume: bool = False
-    iam_tokens: bool = False
+    iam_tokens: Mapping[str, IamToken] = field(default_factory=dict)
     volume_mounts: Sequence[tuple[str, str]] = ()  # name and path
 
 
@@ -72,11 +73,6 @@ def _check_secure(template: Template) -> None:
         raise InvalidError(f"Template is not compatible with secured access. {_SECURE_HINT}")
 
 
-def _check_extras(request: CreateSandbox) -> None:
-    if request.iam_tokens:
-        raise InvalidError("Sandbox IAM workload tokens are not available for your team.")
-
-
 class SandboxCreator:
     """Creates sandboxes."""
 
@@ -94,6 +90,7 @@ class SandboxCreator:
         starts: Starts,
         tokens: SandboxTokens,
         tasks: TaskGroup,
+        issues_identities: bool = True,
     ) -> None:
         self._templates = templates
         self._sandboxes = sandboxes
@@ -107,6 +104,7 @@ class SandboxCreator:
         self._starts = starts
         self._tokens = tokens
         self._tasks = tasks
+        self._issues_identities = issues_identities
 
     async def create(self, team: Team, request: CreateSandbox, sandbox_id: str | None = None) -> Sandbox:
         """A running sandbox whose agent has answered once; with `sandbox_id` for an ID, which must be new.
@@ -125,7 +123,7 @@ class SandboxCreator:
         _check_lifecycle(request)
         if request.secure:
             _check_secure(template)
-        _check_extras(request)
+        audiences = check_iam(request.iam_tokens, enabled=self._issues_identities)
         network = await self._network.check(
             request.network, request.allow_internet_access, envd_version=template.envd_version, secure=request.secure
         )
@@ -147,6 +145,7 @@ class SandboxCreator:
             https_ports=network.https_ports,
             egress=network.egress,
             volume_mounts=mounts,
+            iam_tokens=audiences,
             node_id=node_id,
         )
 

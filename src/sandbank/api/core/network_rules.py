@@ -8,7 +8,7 @@ from typing import Any
 
 from sandbank.api.core.versions import version
 from sandbank.domain.errors import InvalidError
-from sandbank.domain.header_placeholders import is_well_formed, secret_names, wants_identity
+from sandbank.domain.header_placeholders import SECRET, is_well_formed, named, references
 
 MAX_DOMAINS = 10
 MAX_DOMAIN_LENGTH = 128
@@ -76,7 +76,7 @@ def _headers(domain: str, listed: Any) -> dict[str, str]:
     secrets: set[str] = set()
     for name, value in headers.items():
         _check_header(domain, name, value)
-        secrets |= secret_names(value)
+        secrets.update(named(references(value), SECRET))
     if len(secrets) > MAX_SECRETS:
         raise InvalidError(f'Rule domain "{domain}" references more than {MAX_SECRETS} secrets.')
     return headers
@@ -95,7 +95,5 @@ def _check_header(domain: str, name: str, value: str) -> None:
         raise InvalidError(f'Value for header "{name}" in rule for domain "{domain}" contains invalid characters.')
     if not is_well_formed(value):
         raise InvalidError("Network transform header contains a malformed E2B placeholder.")
-    if wants_identity(value):
-        raise InvalidError("Sandbox IAM workload tokens are not available for your team.")
     if name.lower() in _FRAMING:
         raise InvalidError(f'Header "{name}" in rule for domain "{domain}" belongs to the connection and cannot be set.')

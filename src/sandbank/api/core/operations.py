@@ -10,6 +10,7 @@ from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.extend import SandboxExtender
 from sandbank.api.core.idempotency import IdempotentCreates
+from sandbank.api.core.identity import IdentityMint
 from sandbank.api.core.kill import SandboxKiller
 from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
@@ -41,6 +42,7 @@ class Operations:
     access_tokens: AccessTokens
     logs: LogReader
     secrets: Secrets
+    identity: IdentityMint
     volumes: Volumes
     volume_content: VolumeContent
     metrics: MetricReader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -32,6 +32,7 @@ class SandboxStart:
     https_ports: tuple[int, ...] = ()
     egress: EgressWish = NO_WISH
     volume_mounts: tuple[VolumeMount, ...] = ()
+    iam_tokens: Mapping[str, str] = field(default_factory=dict)  # audiences by name
     node_id: str | None = None  # the only node that will do
 
 
@@ -67,4 +68,5 @@ def record(start: SandboxStart, started: Started, node_id: str, execution_id: st
         allow_internet_access=start.allow_internet_access,
         network=start.network,
         volume_mounts=tuple((mount.name, mount.path) for mount in start.volume_mounts),
+        iam_tokens=start.iam_tokens,
     )

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
+from sandbank.api.core.identity import IdentityMint
 from sandbank.api.core.ports import Sandboxes
 from sandbank.api.core.team import Team
 from sandbank.domain import type_id
 from sandbank.domain.errors import ConflictError, DeniedError, ExhaustedError, InvalidError, NotFoundError
-from sandbank.domain.header_placeholders import secret_names
+from sandbank.domain.header_placeholders import IDENTITY, SECRET, named, references
 from sandbank.domain.sandbox import Sandbox
 
 PREFIX = "sec"
@@ -172,34 +173,42 @@ class Secrets:
 
 
 class SecretReader:
-    """Hands values to the node that runs a sandbox: those that the sandbox's own rules name, and no others."""
+    """Hands values to the node that runs a sandbox: those that the sandbox's own rules refer to, and no others."""
 
-    def __init__(self, records: SecretRecords, sealer: Sealer, sandboxes: Sandboxes) -> None:
+    def __init__(self, records: SecretRecords, sealer: Sealer, sandboxes: Sandboxes, identity: IdentityMint) -> None:
         self._records = records
         self._sealer = sealer
         self._sandboxes = sandboxes
+        self._identity = identity
 
-    async def values(self, sandbox_id: str, execution_id: str, names: Sequence[str]) -> dict[str, str]:
-        """By name as asked; a secret that there is not is missing. `NotFoundError` unless exactly this run of the sandbox is known,
-        `DeniedError` for names that its rules do not have.
+    async def values(self, sandbox_id: str, execution_id: str, wanted: Sequence[str]) -> dict[str, str]:
+        """By reference as asked: secrets, and workload tokens that the sandbox was created with. What there is not is missing.
+
+        `NotFoundError` unless exactly this run of the sandbox is known, `DeniedError` for what its rules do not refer to.
         """
         sandbox = await self._sandboxes.find(sandbox_id)
         if sandbox is None or sandbox.execution_id != execution_id:
             raise NotFoundError("sandbox not found")
-        if not set(names) <= _named_by(sandbox):
-            raise DeniedError("the sandbox's rules do not name this secret")
-        wanted = {name.lower() for name in names}
-        found = {
-            secret.name: self._sealer.open(sealed, secret.seal_context)
-            for secret, sealed in await self._records.sealed(sandbox.team_id, sorted(wanted))
-        }
-        return {name: found[name.lower()] for name in names if name.lower() in found}
+        if not set(wanted) <= _referred_to_by(sandbox):
+            raise DeniedError("the sandbox's rules do not refer to this")
+        return await self._secrets(sandbox, named(wanted, SECRET)) | self._tokens(sandbox, named(wanted, IDENTITY))
+
+    async def _secrets(self, sandbox: Sandbox, names: Sequence[str]) -> dict[str, str]:
+        if not names:
+            return {}
+        records = await self._records.sealed(sandbox.team_id, sorted({name.lower() for name in names}))
+        found = {secret.name: self._sealer.open(sealed, secret.seal_context) for secret, sealed in records}
+        return {SECRET + name: found[name.lower()] for name in names if name.lower() in found}
+
+    def _tokens(self, sandbox: Sandbox, names: Sequence[str]) -> dict[str, str]:
+        audiences = sandbox.iam_tokens
+        return {IDENTITY + name: self._identity.issue(sandbox, audiences[name]) for name in names if name in audiences}
 
 
-def _named_by(sandbox: Sandbox) -> set[str]:
+def _referred_to_by(sandbox: Sandbox) -> set[str]:
     rules = (sandbox.network or {}).get("rules") or {}
     transforms = [(rule.get("transform") or {}).get("headers") or {} for listed in rules.values() for rule in listed or ()]
-    return {name for headers in transforms for value in headers.values() for name in secret_names(value)}
+    return {reference for headers in transforms for value in headers.values() for reference in references(value)}
 
 
 def _check(value: str, metadata: Mapping[str, str]) -> None:

@@ -109,7 +109,7 @@ class SandboxNetworkConfig(_message.Message):
     def __init__(self, egress: _Optional[_Union[SandboxNetworkEgressConfig, _Mapping]] = ..., ingress: _Optional[_Union[SandboxNetworkIngressConfig, _Mapping]] = ...) -> None: ...
 
 class SandboxConfig(_message.Message):
-    __slots__ = ("template_id", "build_id", "kernel_version", "firecracker_version", "huge_pages", "sandbox_id", "env_vars", "metadata", "alias", "envd_version", "vcpu", "ram_mb", "team_id", "max_sandbox_length", "total_disk_size_mb", "snapshot", "base_template_id", "auto_pause", "envd_access_token", "execution_id", "allow_internet_access", "network", "volumeMounts", "auto_resume", "auto_pause_filesystem_only", "events_ttl_days", "default_user", "default_workdir", "requested_network_json", "requested_timeout_seconds")
+    __slots__ = ("template_id", "build_id", "kernel_version", "firecracker_version", "huge_pages", "sandbox_id", "env_vars", "metadata", "alias", "envd_version", "vcpu", "ram_mb", "team_id", "max_sandbox_length", "total_disk_size_mb", "snapshot", "base_template_id", "auto_pause", "envd_access_token", "execution_id", "allow_internet_access", "network", "volumeMounts", "auto_resume", "auto_pause_filesystem_only", "events_ttl_days", "iam", "default_user", "default_workdir", "requested_network_json", "requested_timeout_seconds")
     class EnvVarsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -150,6 +150,7 @@ class SandboxConfig(_message.Message):
     AUTO_RESUME_FIELD_NUMBER: _ClassVar[int]
     AUTO_PAUSE_FILESYSTEM_ONLY_FIELD_NUMBER: _ClassVar[int]
     EVENTS_TTL_DAYS_FIELD_NUMBER: _ClassVar[int]
+    IAM_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_USER_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_WORKDIR_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_NETWORK_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -180,11 +181,33 @@ class SandboxConfig(_message.Message):
     auto_resume: SandboxAutoResumeConfig
     auto_pause_filesystem_only: bool
     events_ttl_days: int
+    iam: SandboxIam
     default_user: str
     default_workdir: str
     requested_network_json: str
     requested_timeout_seconds: int
-    def __init__(self, template_id: _Optional[str] = ..., build_id: _Optional[str] = ..., kernel_version: _Optional[str] = ..., firecracker_version: _Optional[str] = ..., huge_pages: _Optional[bool] = ..., sandbox_id: _Optional[str] = ..., env_vars: _Optional[_Mapping[str, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., alias: _Optional[str] = ..., envd_version: _Optional[str] = ..., vcpu: _Optional[int] = ..., ram_mb: _Optional[int] = ..., team_id: _Optional[str] = ..., max_sandbox_length: _Optional[int] = ..., total_disk_size_mb: _Optional[int] = ..., snapshot: _Optional[bool] = ..., base_template_id: _Optional[str] = ..., auto_pause: _Optional[bool] = ..., envd_access_token: _Optional[str] = ..., execution_id: _Optional[str] = ..., allow_internet_access: _Optional[bool] = ..., network: _Optional[_Union[SandboxNetworkConfig, _Mapping]] = ..., volumeMounts: _Optional[_Iterable[_Union[SandboxVolumeMount, _Mapping]]] = ..., auto_resume: _Optional[_Union[SandboxAutoResumeConfig, _Mapping]] = ..., auto_pause_filesystem_only: _Optional[bool] = ..., events_ttl_days: _Optional[int] = ..., default_user: _Optional[str] = ..., default_workdir: _Optional[str] = ..., requested_network_json: _Optional[str] = ..., requested_timeout_seconds: _Optional[int] = ...) -> None: ...
+    def __init__(self, template_id: _Optional[str] = ..., build_id: _Optional[str] = ..., kernel_version: _Optional[str] = ..., firecracker_version: _Optional[str] = ..., huge_pages: _Optional[bool] = ..., sandbox_id: _Optional[str] = ..., env_vars: _Optional[_Mapping[str, str]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., alias: _Optional[str] = ..., envd_version: _Optional[str] = ..., vcpu: _Optional[int] = ..., ram_mb: _Optional[int] = ..., team_id: _Optional[str] = ..., max_sandbox_length: _Optional[int] = ..., total_disk_size_mb: _Optional[int] = ..., snapshot: _Optional[bool] = ..., base_template_id: _Optional[str] = ..., auto_pause: _Optional[bool] = ..., envd_access_token: _Optional[str] = ..., execution_id: _Optional[str] = ..., allow_internet_access: _Optional[bool] = ..., network: _Optional[_Union[SandboxNetworkConfig, _Mapping]] = ..., volumeMounts: _Optional[_Iterable[_Union[SandboxVolumeMount, _Mapping]]] = ..., auto_resume: _Optional[_Union[SandboxAutoResumeConfig, _Mapping]] = ..., auto_pause_filesystem_only: _Optional[bool] = ..., events_ttl_days: _Optional[int] = ..., iam: _Optional[_Union[SandboxIam, _Mapping]] = ..., default_user: _Optional[str] = ..., default_workdir: _Optional[str] = ..., requested_network_json: _Optional[str] = ..., requested_timeout_seconds: _Optional[int] = ...) -> None: ...
+
+class SandboxIamToken(_message.Message):
+    __slots__ = ("audience", "token_type")
+    AUDIENCE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_TYPE_FIELD_NUMBER: _ClassVar[int]
+    audience: str
+    token_type: str
+    def __init__(self, audience: _Optional[str] = ..., token_type: _Optional[str] = ...) -> None: ...
+
+class SandboxIam(_message.Message):
+    __slots__ = ("tokens",)
+    class TokensEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: SandboxIamToken
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[SandboxIamToken, _Mapping]] = ...) -> None: ...
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    tokens: _containers.MessageMap[str, SandboxIamToken]
+    def __init__(self, tokens: _Optional[_Mapping[str, SandboxIamToken]] = ...) -> None: ...
 
 class SandboxCreateRequest(_message.Message):
     __slots__ = ("sandbox", "start_time", "end_time", "filesystem_boot")

@@ -1,4 +1,4 @@
-"""Secrets, asked of the API when a request of a sandbox needs them, and kept in memory for seconds."""
+"""Secrets and workload tokens, asked of the API when a request of a sandbox needs them, and kept in memory for seconds."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class ApiSecrets:
         self._kept: OrderedDict[_Key, tuple[float, str | None]] = OrderedDict()
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def values(self, sandbox_id: str, names: Sequence[str]) -> Mapping[str, str]:
+    async def values(self, sandbox_id: str, references: Sequence[str]) -> Mapping[str, str]:
         """See `SecretSource.values`. What many requests want at once is asked for once."""
         if self._client is None:
             raise UnavailableError("this node does not know an API that has secrets: see SANDBANK_API_GRPC_ADDRESS")
         execution_id = self._execution_of(sandbox_id)
         async with self._asking.setdefault(sandbox_id, asyncio.Lock()):
-            wanted = [name for name in names if not self._is_known((sandbox_id, execution_id, name))]
+            wanted = [name for name in references if not self._is_known((sandbox_id, execution_id, name))]
             if wanted:
                 found = await self._client.values(sandbox_id, execution_id, wanted, _CALL_SECONDS)
                 for name in wanted:
                     self._keep((sandbox_id, execution_id, name), found.get(name))
-            known = {name: self._kept[sandbox_id, execution_id, name][1] for name in names}
+            known = {name: self._kept[sandbox_id, execution_id, name][1] for name in references}
         return {name: value for name, value in known.items() if value is not None}
 
     async def close(self) -> None:

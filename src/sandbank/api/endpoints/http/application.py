@@ -15,6 +15,7 @@ from sandbank.api.endpoints.http import (
     admin_teams,
     api_keys,
     errors,
+    identity,
     lifecycle,
     logs,
     metrics,
@@ -82,6 +83,7 @@ def build_api() -> FastAPI:
         admin_teams.router,
         nodes.router,
         admin.router,
+        identity.router,
     ):
         app.include_router(router)
     document.install(app)

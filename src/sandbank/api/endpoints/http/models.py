@@ -79,10 +79,17 @@ class VolumeMount(_Body):
     path: str
 
 
-class Iam(_Body):
-    """Workload tokens."""
+class IamToken(_Body):
+    """What a workload token is for."""
 
-    tokens: dict[str, Any] | None = None
+    token_type: str = Field("", alias="tokenType")
+    audience: str = ""
+
+
+class Iam(_Body):
+    """Workload tokens, by name."""
+
+    tokens: dict[str, IamToken] | None = None
 
 
 class _Create(_Body):

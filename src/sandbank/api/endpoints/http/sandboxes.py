@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from sandbank.api.core.access import get_own, not_found
 from sandbank.api.core.create import CreateSandbox
+from sandbank.api.core.identity import IamToken
 from sandbank.api.core.listing import STATES, ListSandboxes
 from sandbank.api.core.metadata_filter import parse_metadata_filter
 from sandbank.api.core.pagination import decode_cursor, encode_cursor
@@ -40,7 +41,7 @@ def _command(sent: models.CreateV1 | models.CreateV2, *, secure: bool, default_t
         auto_pause=sent.auto_pause or False,
         auto_pause_memory=sent.auto_pause_memory is not False,
         auto_resume=sent.auto_resume is not None and sent.auto_resume.enabled,
-        iam_tokens=sent.iam is not None and bool(sent.iam.tokens),
+        iam_tokens={name: IamToken(token.audience, token.token_type) for name, token in ((sent.iam and sent.iam.tokens) or {}).items()},
         volume_mounts=[(mount.name, mount.path) for mount in sent.volume_mounts or ()],
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from sandbank.domain.errors import SandbankError
-from sandbank.domain.header_placeholders import fill, secret_names
+from sandbank.domain.header_placeholders import IDENTITY, SECRET, fill, references
 from sandbank.runtime.driver import SecretSource
 from sandbank.runtime.network.egress.requests import Head
 
@@ -44,16 +44,16 @@ class Rewriter:
         self._headers = headers
         self._source = source
         self._is_secure = is_secure
-        self._secrets = sorted({secret for value in headers.values() for secret in secret_names(value)})
+        self._wanted = sorted({reference for value in headers.values() for reference in references(value)})
         self._replaced = {header.lower().encode() for header in headers}
 
     async def rewrite(self, head: Head) -> bytes:
         """The head with its headers, all of the client's by the same names gone. `RefusedError` when it must not go out."""
         if head.name != self._name:
             raise RefusedError(421, "this connection is for another name")
-        if self._secrets and head.method == b"TRACE":
+        if self._wanted and head.method == b"TRACE":
             raise RefusedError(405, "a server would send back what this request carries")
-        if self._secrets and not self._is_secure:
+        if self._wanted and not self._is_secure:
             raise RefusedError(403, "secrets are put into requests over https only")
         values = await self._values()
         first, *lines = head.raw[:-4].split(b"\r\n")
@@ -62,22 +62,21 @@ class Rewriter:
         return b"\r\n".join([first, *kept, *added, b"", b""])
 
     async def _values(self) -> Mapping[str, str]:
-        if not self._secrets:
+        if not self._wanted:
             return {}
         try:
-            values = await self._source.values(self._sandbox_id, self._secrets)
+            values = await self._source.values(self._sandbox_id, self._wanted)
         except SandbankError as error:
             raise RefusedError(502, "the secrets that this request is to carry cannot be had at the moment") from error
-        if missing := [name for name in self._secrets if name not in values]:
-            raise RefusedError(502, f"there is no secret {missing[0]}")
+        for reference in self._wanted:
+            if reference not in values:
+                kind = "identity token" if reference.startswith(IDENTITY) else "secret"
+                raise RefusedError(502, f"there is no {kind} {reference.removeprefix(IDENTITY).removeprefix(SECRET)}")
         return values
 
 
-def _filled(value: str, secrets: Mapping[str, str]) -> bytes:
-    try:
-        filled = fill(value, secrets)
-    except KeyError as error:
-        raise RefusedError(502, "a header of this request cannot be filled in") from error
+def _filled(value: str, values: Mapping[str, str]) -> bytes:
+    filled = fill(value, values)
     if _VALUE.fullmatch(filled) is None:
         raise RefusedError(502, "a secret has a line break or another character that no header can have")
     return filled.encode()

@@ -307,6 +307,24 @@ class Secret(Answer):
     updated_at: datetime
 
 
+class IdentityDiscovery(Answer):
+    """OpenID Connect Discovery, as far as it is about workload tokens."""
+
+    model_config = ConfigDict(alias_generator=None)
+
+    issuer: str
+    jwks_uri: str
+    response_types_supported: list[str]
+    subject_types_supported: list[str]
+    id_token_signing_alg_values_supported: list[str]
+
+
+class IdentityKeys(Answer):
+    """RFC 7517."""
+
+    keys: list[dict[str, str]]
+
+
 class VolumeEntryStat(Answer):
     """Something in a volume; `path` is absolute there."""
 

@@ -115,6 +115,8 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/secrets/{secretID}"): Operation(TRIPLE, {200: one(answers.Secret)}, (502, 504)),
     ("POST", "/secrets/{secretID}"): Operation(TRIPLE, {200: one(answers.Secret)}, (409, 413, 502, 504)),
     ("DELETE", "/secrets/{secretID}"): Operation(TRIPLE, {204: EMPTY}, (409, 502, 504)),
+    ("GET", "/.well-known/openid-configuration"): Operation(NOBODY, {200: one(answers.IdentityDiscovery)}),
+    ("GET", "/.well-known/jwks.json"): Operation(NOBODY, {200: one(answers.IdentityKeys)}),
     ("GET", "/volumecontent/{volumeID}/path"): Operation(VOLUME, {200: _ENTRY}, read=(_PATH,)),
     ("PATCH", "/volumecontent/{volumeID}/path"): Operation(VOLUME, {200: _ENTRY}, read=(_PATH,), body=_CHANGE),
     ("DELETE", "/volumecontent/{volumeID}/path"): Operation(VOLUME, {204: EMPTY}, read=(_PATH,)),
