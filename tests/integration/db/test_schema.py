@@ -32,6 +32,7 @@ TABLES = {
     "user_identities",
     "users",
     "users_teams",
+    "secrets",
     "volumes",
 }
 
