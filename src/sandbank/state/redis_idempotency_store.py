@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,10 @@ from sandbank.domain.errors import UnavailableError
 from sandbank.domain.idempotency import IdempotencyEntry
 from sandbank.state.idempotency_store import KEPT_SECONDS
 
+# A claim whose answer was lost with the connection is made again, and is still ours: each has a mark of its own.
 _CLAIM = """
 local taken = redis.call('GET', KEYS[1])
+if taken == ARGV[1] then return false end
 if taken then return taken end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
 return false
@@ -48,7 +51,8 @@ class RedisIdempotencyStore:
 
     async def claim(self, team_id: str, key: str, entry: IdempotencyEntry) -> IdempotencyEntry | None:
         """See `IdempotencyStore.claim`."""
-        text = json.dumps({"fingerprint": entry.fingerprint, "subject": entry.subject, "claimed_at": entry.claimed_at})
+        fields = {"fingerprint": entry.fingerprint, "subject": entry.subject, "claimed_at": entry.claimed_at}
+        text = json.dumps(fields | {"claim": uuid.uuid4().hex})
         taken = await self._call(self._claim, team_id, key, [text, KEPT_SECONDS])
         if not taken:
             return None

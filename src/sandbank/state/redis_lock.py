@@ -26,6 +26,7 @@ class Locks:
     def __init__(self, redis: Redis, notices: Notices) -> None:
         self._redis = redis
         self._notices = notices
+        self._lock = redis.register_script(redis_scripts.LOCK)
         self._unlock = redis.register_script(redis_scripts.UNLOCK)
         self._hold = redis.register_script(redis_scripts.HOLD)
         self._tasks = TaskGroup("locks", lambda task, error: None)  # one that is not renewed runs out
@@ -35,17 +36,24 @@ class Locks:
         """Hold `key` for the block, waiting for it as long as it takes. `UnavailableError` where Redis cannot be asked."""
         token = uuid.uuid4().hex
         notice = f"{key}:notify"
-        while True:
-            with speaking():
-                if await self._redis.set(key, token, nx=True, px=_HELD_MILLISECONDS):
-                    break
-            await self._notices.wait(notice)
+        try:
+            await self._take(key, token, notice)
+        except BaseException:
+            await finish(self._release(key, token, notice))  # it may be ours without our knowing
+            raise
         renewal = self._tasks.start("renew", self._renew(key, token))
         try:
             yield
         finally:
             renewal.cancel()
             await finish(self._release(key, token, notice))
+
+    async def _take(self, key: str, token: str, notice: str) -> None:
+        while True:
+            with speaking():
+                if await self._lock(keys=[key], args=[token, _HELD_MILLISECONDS]):
+                    return
+            await self._notices.wait(notice)
 
     async def _release(self, key: str, token: str, notice: str) -> None:
         with contextlib.suppress(UnavailableError), speaking():

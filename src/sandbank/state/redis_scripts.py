@@ -1,4 +1,7 @@
-"""The atomic steps. Each touches keys of one team only, or one key of all teams, so that a cluster can run them."""
+"""The atomic steps. Each touches keys of one team only, or one key of all teams, so that a cluster can run them.
+
+A step whose answer was lost with the connection is asked for again: what the caller has already got it gets again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from __future__ import annotations
 RESERVE = """
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[3]))
+if redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 1 end
 if redis.call('SCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[2]) then return 0 end
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 return 1
@@ -30,6 +34,7 @@ return 1
 # The transition in progress, 'owned', or 'again' where the record is not as it was.
 BEGIN = """
 local current = redis.call('GET', KEYS[2])
+if current == ARGV[3] then return 'owned' end
 if current then return current end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'again' end
 redis.call('SET', KEYS[1], ARGV[2])
@@ -40,6 +45,7 @@ return 'owned'
 # KEYS: record, index, transition, outcome. ARGV: transition, JSON as it was read, JSON to be or '' to drop, sandbox, outcome, seconds.
 # 1: done, 0: the record is not as it was, -1: the transition is not ours any more.
 COMPLETE = """
+if redis.call('EXISTS', KEYS[4]) == 1 then return 1 end
 if redis.call('GET', KEYS[3]) ~= ARGV[1] then return -1 end
 if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 0 end
 if ARGV[3] == '' then
@@ -66,6 +72,12 @@ TAKE_DUE = """
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
 for _, member in ipairs(due) do redis.call('ZADD', KEYS[1], 'XX', ARGV[3], member) end
 return due
+"""
+
+# KEYS: lock. ARGV: token, milliseconds. 1: ours, 0: somebody else's.
+LOCK = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return 1 end
+return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
 """
 
 # KEYS: lock. ARGV: token. Only by who holds it.
