@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from sandbank.api.adapters.metric_repo import MetricRepo
+from sandbank.analytics.clickhouse_metrics import MetricRepo
+from sandbank.analytics.metrics import CONCURRENT, START_RATE
 from sandbank.api.adapters.team_metrics import TeamMetrics
-from sandbank.api.core.metrics import CONCURRENT, START_RATE, MetricReader
+from sandbank.api.core.metrics import MetricReader
 from sandbank.api.core.team import Team
 from sandbank.clickhouse.batcher import Batcher
 from sandbank.clickhouse.client import ClickHouse

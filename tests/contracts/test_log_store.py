@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sandbank.api.adapters.clickhouse_log_store import ClickHouseLogStore
-from sandbank.api.core.ports import LogStore
+from sandbank.analytics.clickhouse_logs import ClickHouseLogStore
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.clickhouse.schema import Schema
-from sandbank.domain.log_query import MAX_ANSWER_BYTES, LogEntry, LogQuery
+from sandbank.domain.log_query import MAX_ANSWER_BYTES, LogEntry, LogQuery, LogStore
 from sandbank.domain.log_record import LogRecord, LogSubject
 from sandbank.loki.client import LokiClient
 from sandbank.loki.push import LokiWriter

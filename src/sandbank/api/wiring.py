@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 import structlog
 
 from sandbank.aiokit.tasks import TaskGroup
+from sandbank.analytics.clickhouse_metrics import MetricRepo, NoMetrics
+from sandbank.analytics.clickhouse_queries import TenantQueries
+from sandbank.analytics.log_stores import choose_log_store
 from sandbank.api.adapters.account_credentials import AccountCredentials
 from sandbank.api.adapters.account_repo import AccountRepo
 from sandbank.api.adapters.catalog_routes import CatalogRoutes
-from sandbank.api.adapters.clickhouse_queries import TenantQueries
 from sandbank.api.adapters.identity_provider import IdentityProvider, ProviderSettings
 from sandbank.api.adapters.identity_tokens import IdentityTokens
-from sandbank.api.adapters.log_stores import choose_log_store
-from sandbank.api.adapters.metric_repo import MetricRepo, NoMetrics
 from sandbank.api.adapters.name_lookup import resolve
 from sandbank.api.adapters.node_pool import NodePool
 from sandbank.api.adapters.secret_keys import FixedKeys, KeyFile, SecretSealer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from sandbank.domain.log_record import LEVELS, LogSubject, flatten, level_of, strict_json
 
@@ -64,3 +64,11 @@ class LogEntry:
         values.setdefault("timestamp", "")
         fields = flatten({name: value for name, value in values.items() if name not in ("level", "message")})
         return cls(timestamp_ns, level, message, json.dumps(values, separators=(",", ":")), fields)
+
+
+class LogStore(Protocol):
+    """Log lines that nodes wrote."""
+
+    async def find(self, query: LogQuery) -> Sequence[LogEntry]:
+        """In the order asked for, at most `MAX_ANSWER_BYTES` of them. `UnavailableError` when it cannot be read."""
+        ...

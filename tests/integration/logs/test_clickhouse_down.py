@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sandbank.api.adapters.clickhouse_log_store import ClickHouseLogStore
+from sandbank.analytics.clickhouse_logs import ClickHouseLogStore
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import UnavailableError
 from sandbank.domain.log_query import LogQuery

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from sandbank.api.core.metrics import step_seconds
+from sandbank.analytics.metrics import step_seconds
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sandbank.api.core.ports import Clock, LogStore
+from sandbank.api.core.ports import Clock
 from sandbank.api.core.team import Team
 from sandbank.domain.errors import InvalidError
-from sandbank.domain.log_query import LogEntry, LogQuery
+from sandbank.domain.log_query import LogEntry, LogQuery, LogStore
 from sandbank.domain.log_record import LogSubject
 
 WINDOW = timedelta(days=7)

@@ -13,7 +13,6 @@ from sandbank.api.core.start import SandboxStart, Started
 from sandbank.api.core.team import Membership, Team
 from sandbank.api.core.template import Template
 from sandbank.domain.errors import SandbankError
-from sandbank.domain.log_query import LogEntry, LogQuery
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from sandbank.domain.template_reference import TemplateReference
@@ -185,11 +184,3 @@ class Readiness(Protocol):
     """Whether there is anyone to run a sandbox."""
 
     def is_ready(self) -> bool: ...
-
-
-class LogStore(Protocol):
-    """Log lines that nodes wrote."""
-
-    async def find(self, query: LogQuery) -> Sequence[LogEntry]:
-        """In the order asked for, at most `domain.log_query.MAX_ANSWER_BYTES` of them. `UnavailableError` when it cannot be read."""
-        ...

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from sandbank.api.core.metrics import SandboxPoint
+from sandbank.analytics.metrics import SandboxPoint
 from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
 from sandbank.domain.errors import InvalidError
 from sandbank.domain.identifiers import parse_sandbox_id

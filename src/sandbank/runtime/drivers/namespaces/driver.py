@@ -110,7 +110,8 @@ class NamespaceDriver:
         await self._zygote.start()
         unlimited = await asyncio.to_thread(self._open_volume)
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
-        await asyncio.to_thread(self._authority.open)
+        if self._transformer is not None:
+            await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
         self._opened.push("network", lambda: self._pool.close(remove=not self._running))
         report = await self._pool.start(

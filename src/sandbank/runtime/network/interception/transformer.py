@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections import Counter, OrderedDict
 
@@ -36,6 +37,12 @@ class HeaderTransformer:
         self._settings = settings
         self._paces: OrderedDict[str, Pace] = OrderedDict()
         self._open: Counter[str] = Counter()
+
+    def open(self) -> None:
+        """Load or make the authority, and read what the node trusts, which takes long: blocking. `InvalidError` for a broken authority."""
+        self._authority.open()
+        with contextlib.suppress(OSError):  # said to whoever needs it
+            self._trust.context()
 
     def takes(self, flow: Flow) -> bool:
         """Those dialled by a name with a rule."""

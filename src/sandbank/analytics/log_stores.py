@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from sandbank.api.adapters.clickhouse_log_store import ClickHouseLogStore, Querier
-from sandbank.api.core.ports import LogStore
+from sandbank.analytics.clickhouse_logs import ClickHouseLogStore
+from sandbank.analytics.clickhouse_queries import Querier
+from sandbank.domain.log_query import LogStore
 from sandbank.loki.client import LokiClient
 from sandbank.loki.reader import LokiReader
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from sandbank.api.adapters.clickhouse_queries import Querier
-from sandbank.api.core.metrics import START_RATE, Peak, SandboxPoint, TeamPoint
+from sandbank.analytics.clickhouse_queries import Querier
+from sandbank.analytics.metrics import START_RATE, Peak, SandboxPoint, TeamPoint
 from sandbank.domain.errors import UnavailableError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,7 +54,7 @@ def _point(at: int, values: Sequence[Any]) -> SandboxPoint:
 
 
 class MetricRepo:
-    """Implements `sandbank.api.core.metrics.MetricStore`."""
+    """Implements `sandbank.analytics.metrics.MetricStore`."""
 
     def __init__(self, client: Querier) -> None:
         self._client = client

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
+from sandbank.analytics.clickhouse_queries import Querier
 from sandbank.domain.log_query import MAX_ANSWER_BYTES, LogEntry, LogQuery
 from sandbank.domain.log_record import METRICS
-
-
-class Querier(Protocol):
-    """What is needed of ClickHouse."""
-
-    async def query(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]: ...
 
 
 class ClickHouseLogStore:
