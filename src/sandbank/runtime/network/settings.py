@@ -40,8 +40,8 @@ class NetworkSettings:
     egress_port: int = 1054
     """Port of the egress proxy on that address; a sandbox's connections are redirected there, and only then."""
     egress_slot_limit: int = 1024
-    """Connections of one slot through the egress proxy; further ones are refused. Each holds two to five descriptors of the service, of which
-    the proxy takes a quarter at most and one slot a quarter of that."""
+    """Connections of one slot through the egress proxy; further ones are refused. Each holds two to five descriptors of the service, of
+    which the proxy takes a quarter at most and one slot a quarter of that."""
     egress_total_limit: int = 16_384
     """Connections of all slots through it."""
     egress_sniff_seconds: float = 10.0
