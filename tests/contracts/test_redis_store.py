@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -150,6 +151,16 @@ async def test_a_redis_that_is_not_there_is_unavailable() -> None:
         await store.lock("i1").__aenter__()
     await store.close()
     await redis.aclose()
+
+
+async def test_more_calls_at_once_than_connections_wait_for_one(redis: Redis, redis_socket: Path) -> None:
+    client = connect(f"unix://{redis_socket}")
+    store = RedisSandboxStore(client)
+    await store.add(sandbox())
+    found = await asyncio.gather(*(store.find("i1") for _ in range(1000)))
+    assert found == [sandbox()] * 1000
+    await store.close()
+    await client.aclose()
 
 
 @pytest.mark.parametrize("url", ["http://h/", "redis://h:port", "redis://h:99999999"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -24,11 +24,13 @@ def connect(url: str) -> Redis:
     """A client for `REDIS_URL`: `redis://…`, `rediss://…`, `unix://…`, or `host:port` as in E2B's settings. Nothing is opened yet.
 
     `InvalidError` for what means nothing. A connection that breaks is opened again once by the call that notices.
+    While all of them are in use, calls wait for one.
     """
     text = url if "://" in url else f"redis://{url}"
     try:
-        return Redis.from_url(
+        pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             text,
+            timeout=_SECONDS,
             socket_timeout=_SECONDS,
             socket_connect_timeout=_CONNECT_SECONDS,
             health_check_interval=_CHECK_SECONDS,
@@ -40,6 +42,7 @@ def connect(url: str) -> Redis:
         raise InvalidError(
             f"REDIS_URL must be redis://[user:password@]host:port/database, rediss://…, unix://… or host:port: {error}"
         ) from error
+    return Redis.from_pool(pool)
 
 
 @contextmanager
