@@ -82,14 +82,33 @@ async def test_whoever_comes_back_late_changes_nothing(redis: Redis, monkeypatch
 
 
 async def test_a_start_whose_process_died_gives_its_place_back(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_sandbox_store, "_PENDING_SECONDS", 0)
-    store = RedisSandboxStore(redis)
+    monkeypatch.setattr(redis_sandbox_store, "_PENDING_SECONDS", 1)
+    dead, alive = RedisSandboxStore(redis), RedisSandboxStore(redis)
+    assert await dead.reserve(TEAM.team_id, "i1", 1)
+    await dead.close()
+    assert await alive.is_reserved("i1")
+    assert not await alive.reserve(TEAM.team_id, "i2", 1)
+    await asyncio.sleep(2.05)
+    assert not await alive.is_reserved("i1")
+    assert await alive.reserve(TEAM.team_id, "i2", 1)
+    await alive.close()
+
+
+async def test_a_start_that_takes_long_keeps_its_place(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_sandbox_store, "_PENDING_SECONDS", 2)
+    monkeypatch.setattr(redis_sandbox_store, "_OWNER_SECONDS", 2)
+    monkeypatch.setattr(redis_sandbox_store, "_RENEW_SECONDS", 0.1)
+    store, other = RedisSandboxStore(redis), RedisSandboxStore(redis)
     assert await store.reserve(TEAM.team_id, "i1", 1)
-    assert not await store.reserve(TEAM.team_id, "i2", 0)
-    await asyncio.sleep(1.05)
-    assert await store.reserve(TEAM.team_id, "i2", 1)
-    assert not await store.is_reserved("i1")
+    await asyncio.sleep(3.2)
+    assert not await other.reserve(TEAM.team_id, "i2", 1)
+    assert await other.is_reserved("i1")
+    await store.add(sandbox("i1"))
+    await asyncio.sleep(0.3)
+    assert await redis.ttl("sandbank:owner:i1") == -1
+    assert await redis.zcard(f"sandbox:storage:{{{TEAM.team_id}}}:reservations:pending") == 0
     await store.close()
+    await other.close()
 
 
 async def test_a_lock_outlives_its_holders_death_by_its_time_only(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

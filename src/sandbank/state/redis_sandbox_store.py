@@ -7,6 +7,7 @@ before a record appears and after it has gone, so they may name what is not ther
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 import uuid
@@ -17,8 +18,9 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
+from sandbank.aiokit.tasks import TaskGroup
 from sandbank.domain import errors
-from sandbank.domain.errors import InternalError, SandbankError
+from sandbank.domain.errors import InternalError, SandbankError, UnavailableError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import TERMINAL, SandboxState
 from sandbank.state import redis_keys, redis_scripts
@@ -29,6 +31,7 @@ from sandbank.state.redis_notices import Notices
 from sandbank.state.sandbox_codec import decode, encode
 
 _PENDING_SECONDS = 90
+_RENEW_SECONDS = 20.0
 _TRANSITION_SECONDS = 70
 _OUTCOME_SECONDS = 30
 _OWNER_SECONDS = 2 * _PENDING_SECONDS  # of a start that never became a sandbox
@@ -74,7 +77,13 @@ class RedisSandboxStore:
         self._decoded = DecodedRecords()
         self._notices = Notices(redis)
         self._locks = Locks(redis, self._notices)
+        # Starts of this process. Three nodes that do not answer take longer than a place is kept for the dead.
+        self._starting: set[tuple[str, str]] = set()
+        self._tasks = TaskGroup("sandbox store", lambda task, error: None)  # a place that is not renewed is given back
+        self._renewing: asyncio.Task[None] | None = None
         self._reserve = redis.register_script(redis_scripts.RESERVE)
+        self._pending = redis.register_script(redis_scripts.PENDING)
+        self._renew = redis.register_script(redis_scripts.RENEW)
         self._add = redis.register_script(redis_scripts.ADD)
         self._swap = redis.register_script(redis_scripts.SWAP)
         self._begin = redis.register_script(redis_scripts.BEGIN)
@@ -84,6 +93,7 @@ class RedisSandboxStore:
 
     async def close(self) -> None:
         """Let go; the connection is its owner's."""
+        await self._tasks.close()
         await self._locks.close()
         await self._notices.close()
 
@@ -92,10 +102,16 @@ class RedisSandboxStore:
         with speaking():
             await self._redis.set(redis_keys.owner(sandbox_id), team_id, nx=True, ex=_OWNER_SECONDS)
             keys = [redis_keys.index(team_id), redis_keys.pending(team_id)]
-            return bool(await self._reserve(keys=keys, args=[sandbox_id, limit, _PENDING_SECONDS]))
+            is_reserved = bool(await self._reserve(keys=keys, args=[sandbox_id, limit, _PENDING_SECONDS]))
+        if is_reserved:
+            self._starting.add((team_id, sandbox_id))
+            if self._renewing is None or self._renewing.done():
+                self._renewing = self._tasks.start("renew", self._keep_places())
+        return is_reserved
 
     async def release(self, team_id: str, sandbox_id: str) -> None:
         """See `SandboxStore.release`."""
+        self._starting.discard((team_id, sandbox_id))
         with speaking():
             await self._redis.zrem(redis_keys.pending(team_id), sandbox_id)
 
@@ -112,6 +128,7 @@ class RedisSandboxStore:
                 await pipe.execute()
             keys = [redis_keys.index(team_id), redis_keys.pending(team_id), redis_keys.record(team_id, sandbox_id)]
             await self._add(keys=keys, args=[sandbox_id, encode(sandbox)])
+        self._starting.discard((team_id, sandbox_id))
 
     async def find(self, sandbox_id: str) -> Sandbox | None:
         """See `SandboxStore.find`."""
@@ -151,7 +168,9 @@ class RedisSandboxStore:
         """See `SandboxStore.is_reserved`."""
         with speaking():
             team_id = await self._redis.get(redis_keys.owner(sandbox_id))
-            return team_id is not None and await self._redis.zscore(redis_keys.pending(plain(team_id)), sandbox_id) is not None
+            if team_id is None:
+                return False
+            return bool(await self._pending(keys=[redis_keys.pending(plain(team_id))], args=[sandbox_id, _PENDING_SECONDS]))
 
     async def update(self, sandbox_id: str, execution_id: str, change: Callable[[Sandbox], Sandbox]) -> Sandbox | None:
         """See `SandboxStore.update`; `change` may be called again where somebody was faster."""
@@ -268,6 +287,15 @@ class RedisSandboxStore:
             owner = await self._redis.get(redis_keys.owner(sandbox_id))
         async with self._locks.held(redis_keys.lock(plain(owner) if owner else "", sandbox_id)):
             yield
+
+    async def _keep_places(self) -> None:
+        while self._starting:
+            await asyncio.sleep(_RENEW_SECONDS)
+            with contextlib.suppress(UnavailableError), speaking():
+                for team_id, sandbox_id in list(self._starting):
+                    await self._renew(keys=[redis_keys.pending(team_id)], args=[sandbox_id])
+                    # Not that of a sandbox which has started meanwhile: it has no end.
+                    await self._redis.expire(redis_keys.owner(sandbox_id), _OWNER_SECONDS, xx=True)
 
     async def _text(self, sandbox_id: str) -> str | None:
         with speaking():

@@ -15,6 +15,17 @@ redis.call('ZADD', KEYS[2], now, ARGV[1])
 return 1
 """
 
+# KEYS: pending. ARGV: sandbox, seconds after which a start counts as dead. 1: the start is in flight.
+PENDING = """
+local begun = redis.call('ZSCORE', KEYS[1], ARGV[1])
+return begun and tonumber(begun) > tonumber(redis.call('TIME')[1]) - tonumber(ARGV[2]) and 1 or 0
+"""
+
+# KEYS: pending. ARGV: sandbox. One that is not there stays away.
+RENEW = """
+return redis.call('ZADD', KEYS[1], 'XX', redis.call('TIME')[1], ARGV[1])
+"""
+
 # KEYS: index, pending, record. ARGV: sandbox, JSON. The index comes first: it may name too much, never too little.
 ADD = """
 redis.call('SADD', KEYS[1], ARGV[1])
