@@ -18,7 +18,7 @@ from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started, record
 from sandbank.api.core.team import Team
 from sandbank.api.core.template import Template
-from sandbank.api.core.volumes import Volume, VolumeRules, Volumes
+from sandbank.api.core.volumes import Volume, VolumeRules, Volumes, too_many
 from sandbank.domain.credentials import SandboxTokens
 from sandbank.domain.errors import NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
@@ -160,9 +160,11 @@ class FakeVolumes:
         self.directories: set[str] = set()
         self.candidates = nodes.candidates
 
-    async def add(self, volume: Volume) -> bool:
+    async def add(self, volume: Volume, most: int) -> bool:
         if any((other.team_id, other.name) == (volume.team_id, volume.name) for other in self.volumes.values()):
             return False
+        if len(await self.list(volume.team_id)) >= most:
+            raise too_many(most)
         self.volumes[volume.volume_id] = volume
         return True
 
@@ -182,6 +184,7 @@ class FakeVolumes:
         return found
 
     async def create_volume(self, volume: Volume) -> None:
+        await asyncio.sleep(0)
         self.directories.add(volume.volume_id)
 
     async def delete_volume(self, volume: Volume) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -54,6 +55,13 @@ async def test_limits_and_the_switch(core: Core) -> None:
         await off.list(TEAM)
     with pytest.raises(InvalidError, match="Volume mounts are not enabled"):
         await off.mounts(TEAM, TEMPLATE, [("a", "/a")])
+
+
+async def test_of_volumes_made_at_once_none_is_beyond_the_limit_or_leaves_anything(core: Core) -> None:
+    outcomes = await asyncio.gather(*(core.volumes.create(TEAM, f"v{number}") for number in range(6)), return_exceptions=True)
+    assert sum(isinstance(outcome, ExhaustedError) for outcome in outcomes) == 3
+    assert len(core.places.volumes) == 3
+    assert core.places.directories == set(core.places.volumes)
 
 
 @pytest.mark.parametrize(

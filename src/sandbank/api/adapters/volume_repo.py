@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from sandbank.api.adapters.sql_errors import translated
-from sandbank.api.core.volumes import Volume
+from sandbank.api.core.volumes import Volume, too_many
+from sandbank.db.models_accounts import Team
 from sandbank.db.models_places import Volume as Row
 
 
@@ -24,13 +25,19 @@ class VolumeRepo:
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
-    async def add(self, volume: Volume) -> bool:
+    async def add(self, volume: Volume, most: int) -> bool:
         """See `VolumeRecords.add`."""
-        row = Row(id=uuid.UUID(volume.volume_id), team_id=uuid.UUID(volume.team_id), name=volume.name, volume_type=volume.kind)
+        team_id = uuid.UUID(volume.team_id)
+        row = Row(id=uuid.UUID(volume.volume_id), team_id=team_id, name=volume.name, volume_type=volume.kind)
         with translated():
             try:
                 async with self._sessions.begin() as session:
+                    # One after the other: by the team's row in PostgreSQL, in SQLite by being the one that writes.
+                    await session.execute(select(Team.id).where(Team.id == team_id).with_for_update(key_share=True))
                     session.add(row)
+                    await session.flush()
+                    if (await session.scalar(select(func.count()).where(Row.team_id == team_id)) or 0) > most:
+                        raise too_many(most)
             except IntegrityError:
                 return False
         return True

@@ -11,7 +11,7 @@ from sandbank.api.core.ports import NodeLoad
 from sandbank.api.core.team import Team
 from sandbank.api.core.template import Template
 from sandbank.api.core.versions import version
-from sandbank.domain.errors import DeniedError, ExhaustedError, InvalidError, NotFoundError, UnavailableError
+from sandbank.domain.errors import ConflictError, DeniedError, ExhaustedError, InvalidError, NotFoundError, UnavailableError
 from sandbank.domain.volume import VolumeMount
 
 SHARED = "shared"
@@ -38,11 +38,16 @@ class Volume:
         return self.kind.removeprefix(LOCAL) if self.kind.startswith(LOCAL) else None
 
 
+def too_many(most: int) -> ExhaustedError:
+    """What a team hears that has all it may."""
+    return ExhaustedError(f"you have reached the maximum number of volumes ({most})", should_retry=False)
+
+
 class VolumeRecords(Protocol):
     """Which volumes there are."""
 
-    async def add(self, volume: Volume) -> bool:
-        """False where the team has one of that name."""
+    async def add(self, volume: Volume, most: int) -> bool:
+        """False where the team has one of that name; `ExhaustedError` where it has `most`, however many are added at once."""
 
     async def list(self, team_id: str) -> Sequence[Volume]: ...
 
@@ -90,12 +95,17 @@ class Volumes:
     async def create(self, team: Team, name: str) -> tuple[Volume, str]:
         """A new one, with a token; its directory is there when this returns. Failed, nothing of it is."""
         self._require_enabled()
-        if len(await self._records.list(team.team_id)) >= self._rules.most_per_team:
-            message = f"you have reached the maximum number of volumes ({self._rules.most_per_team})"
-            raise ExhaustedError(message, should_retry=False)
+        most = self._rules.most_per_team
+        if len(await self._records.list(team.team_id)) >= most:
+            raise too_many(most)
         volume = Volume(str(uuid.uuid4()), team.team_id, name, self._kind())
         await self._nodes.create_volume(volume)
-        if not await self._records.add(volume):
+        try:
+            is_new = await self._records.add(volume, most)
+        except (ExhaustedError, ConflictError):
+            await self._nodes.delete_volume(volume)
+            raise
+        if not is_new:
             await self._nodes.delete_volume(volume)
             raise InvalidError(f"Volume with name '{name}' already exists")
         return volume, self._tokens.issue(volume)
