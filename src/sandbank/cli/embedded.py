@@ -36,7 +36,9 @@ def build_services(settings: NodeSettings, credentials: Credentials, ends_sandbo
         orchestrator,
         SandboxEnder(settings.orchestrator_address, ends_sandboxes),
         build_api(api_settings(settings, credentials), catalog=catalog, clickhouse=clickhouse),
-        build_client_proxy(_client_proxy_settings(settings, credentials), routes=orchestrator.routes, catalog=catalog),
+        build_client_proxy(
+            _client_proxy_settings(settings, credentials), routes=orchestrator.routes, catalog=catalog, clickhouse=clickhouse
+        ),
     ]
 
 

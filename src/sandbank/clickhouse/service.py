@@ -21,19 +21,21 @@ class ClickHouseService:
     """Implements `sandbank.servicekit.service.Service`. One that cannot be reached is tried again for ever and holds up nothing.
 
     Only a database that a newer version has used ends it, and with it the process: writing there could break what that one relies on.
+    Who only reads does not `migrate`, and is ended by nothing.
     """
 
     name = "clickhouse"
 
-    def __init__(self, client: ClickHouse, cluster: str | None = None) -> None:
+    def __init__(self, client: ClickHouse, cluster: str | None = None, *, migrate: bool = True) -> None:
         self._client = client
-        self._schema = Schema(client, cluster)
+        self._schema = Schema(client, cluster) if migrate else None
         self._tasks = TaskGroup(self.name, lambda task, error: None)  # `wait` raises it
         self._work: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Returns at once."""
-        self._work = self._tasks.start("schema", self._prepare())
+        if self._schema is not None:
+            self._work = self._tasks.start("schema", self._prepare(self._schema))
 
     async def wait(self) -> None:
         """Ends only with a database that is newer than we are: `ConflictError`."""
@@ -46,11 +48,11 @@ class ClickHouseService:
         await self._tasks.close()
         await self._client.close()
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, schema: Schema) -> None:
         pause = _PAUSE_SECONDS
         while True:
             try:
-                taken = await self._schema.up()
+                taken = await schema.up()
             except UnavailableError as error:
                 _log.warning("ClickHouse cannot be used yet: metrics, events and logs wait for it", reason=error.message)
                 await asyncio.sleep(pause)

@@ -47,6 +47,17 @@ class ClientProxySettings(BaseSettings):
         description="Redis that all API processes and client proxies share, `redis://[user:password@]host:port/database` or `host:port`;"
         " a client proxy of its own finds sandboxes by it.",
     )
+    loki_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("LOKI_URL", "loki_url"),
+        description="Loki that the edge API reads sandboxes' logs from, `http(s)://…`; without it ClickHouse, if there is one.",
+    )
+    loki_user: str | None = Field(
+        default=None, validation_alias=AliasChoices("LOKI_USER", "loki_user"), description="User for Loki's basic authentication."
+    )
+    loki_password: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("LOKI_PASSWORD", "loki_password"), description="Password of that user."
+    )
     node_id: str = Field(default="client-proxy", min_length=1, description="What the edge API calls this machine.")
     nodes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -101,7 +112,7 @@ class ClientProxySettings(BaseSettings):
         default=None, description="Directory of a CA made here for the domain, used where no certificate is given; with neither, no TLS."
     )
 
-    @field_validator("redis_url", "domain", "api_address", "certificate", "certificate_key", "local_ca_dir", mode="before")
+    @field_validator("redis_url", "loki_url", "domain", "api_address", "certificate", "certificate_key", "local_ca_dir", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import structlog
 
+from sandbank.analytics.clickhouse_metrics import MetricRepo, NoMetrics
+from sandbank.analytics.clickhouse_queries import TenantQueries
+from sandbank.analytics.log_stores import choose_log_store
+from sandbank.clickhouse.client import ClickHouse
 from sandbank.client_proxy.adapters.connect import find_address
 from sandbank.client_proxy.adapters.gateway import Gateway
 from sandbank.client_proxy.adapters.local_authority import LocalAuthority
@@ -17,6 +22,7 @@ from sandbank.client_proxy.background.node_poller import NodePoller
 from sandbank.client_proxy.core.cluster import Cluster
 from sandbank.client_proxy.core.readiness import ProxyStatus, Readiness
 from sandbank.client_proxy.endpoints.edge import EdgeApi
+from sandbank.client_proxy.endpoints.edge_analytics import EdgeAnalytics
 from sandbank.client_proxy.endpoints.edge_catalog_events import CatalogEvents
 from sandbank.client_proxy.endpoints.edge_passthrough import PassThrough
 from sandbank.client_proxy.endpoints.edge_server import EdgeServer
@@ -38,10 +44,13 @@ from sandbank.telemetry.metrics import Meter
 from sandbank.telemetry.pipeline import CLIENT_PROXY
 
 
-def build(settings: ClientProxySettings, *, routes: RouteTable | None = None, catalog: Catalog | None = None) -> ClientProxyService:
+def build(
+    settings: ClientProxySettings, *, routes: RouteTable | None = None, catalog: Catalog | None = None, clickhouse: ClickHouse | None = None
+) -> ClientProxyService:
     """With `routes`, the table of the node in the same process, requests take one hop; else the catalog names the node for the second.
 
-    Without a `catalog` it is the one in Redis; `InvalidError` where no Redis is set.
+    Without a `catalog` it is the one in Redis; `InvalidError` where no Redis is set. `clickhouse` has metrics and logs for the edge API;
+    whoever made it closes it.
     """
     if catalog is None:
         catalog = _shared_catalog(settings)
@@ -64,7 +73,7 @@ def build(settings: ClientProxySettings, *, routes: RouteTable | None = None, ca
     if settings.health_port is not None:
         others.append(ProxyServer("client-proxy health", HealthPages(readiness), host=settings.bind, port=settings.health_port))
     if settings.edge_port is not None:
-        others.append(_edge(settings, settings.edge_port, readiness, catalog))
+        others.append(_edge(settings, settings.edge_port, readiness, catalog, clickhouse))
     traffic = ProxyServer(
         "client-proxy",
         resolver,
@@ -93,7 +102,7 @@ def _tls(settings: ClientProxySettings, domain: PublicDomain | None) -> FreshCon
     return None
 
 
-def _edge(settings: ClientProxySettings, port: int, readiness: Readiness, catalog: Catalog) -> EdgeServer:
+def _edge(settings: ClientProxySettings, port: int, readiness: Readiness, catalog: Catalog, clickhouse: ClickHouse | None) -> EdgeServer:
     addresses = settings.orchestrator_addresses
     secret = settings.edge_secret.get_secret_value()
     cluster = Cluster(time.monotonic)
@@ -103,12 +112,27 @@ def _edge(settings: ClientProxySettings, port: int, readiness: Readiness, catalo
     def status() -> ProxyStatus:
         return readiness.status(knows_a_node=knows_a_node_anyway or cluster.ever_seen)
 
+    queries = None if clickhouse is None else TenantQueries(clickhouse)
+    logs = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, queries)
+    analytics = EdgeAnalytics(logs.store, NoMetrics() if queries is None else MetricRepo(queries), lambda: datetime.now(UTC))
     api = EdgeApi(
-        status, lambda: readiness.terminating, cluster, orchestrators.change_status, catalog, node_id=settings.node_id, secret=secret
+        status,
+        lambda: readiness.terminating,
+        cluster,
+        orchestrators.change_status,
+        catalog,
+        analytics,
+        node_id=settings.node_id,
+        secret=secret,
     )
     streams = PassThrough(cluster, CatalogEvents(catalog), secret=secret, is_healthy=lambda: status() is not ProxyStatus.UNHEALTHY)
     poller = NodePoller(StaticAddresses(addresses), orchestrators, cluster, _log_unreachable)
-    return EdgeServer(api.respond, streams, (poller,), host=settings.bind, port=port, release=orchestrators.close)
+
+    async def release() -> None:
+        await orchestrators.close()
+        await logs.close()
+
+    return EdgeServer(api.respond, streams, (poller,), host=settings.bind, port=port, release=release)
 
 
 def _log_unreachable(what: str, error: BaseException) -> None:

@@ -17,6 +17,7 @@ MAX_LINE_BYTES = 192 * 1024
 
 ENVD = "envd"
 ORCHESTRATOR = "orchestrator"
+TEMPLATE_MANAGER = "template-manager"
 METRICS = "metrics"
 """The category that readers leave out (rest-api contract §13.1)."""
 

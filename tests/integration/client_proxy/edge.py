@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import httpx
 from pydantic import SecretStr
 
+from sandbank.clickhouse.client import ClickHouse
 from sandbank.client_proxy.endpoints.edge_server import EdgeServer
 from sandbank.client_proxy.endpoints.service import ClientProxyService
 from sandbank.client_proxy.settings import ClientProxySettings
@@ -41,13 +42,13 @@ class Edge:
 
 
 @asynccontextmanager
-async def edge(nodes: Sequence[str] = (), secret: str = SECRET) -> AsyncIterator[Edge]:
+async def edge(nodes: Sequence[str] = (), secret: str = SECRET, clickhouse: ClickHouse | None = None) -> AsyncIterator[Edge]:
     """A proxy of its own over these nodes."""
     catalog = MemoryCatalog()
     settings = ClientProxySettings(client_proxy_port=0, health_port=None, edge_port=0, drain_seconds=0.5, nodes=tuple(nodes)).model_copy(
         update={"edge_secret": SecretStr(secret)}
     )
-    service = build(settings, routes=None, catalog=catalog)
+    service = build(settings, routes=None, catalog=catalog, clickhouse=clickhouse)
     await service.start()
     server = next(item for item in service._others if isinstance(item, EdgeServer))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", headers={"X-API-Key": secret}) as client:

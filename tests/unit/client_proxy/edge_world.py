@@ -7,14 +7,19 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from sandbank.analytics.clickhouse_metrics import NoMetrics
+from sandbank.analytics.metrics import MetricStore
 from sandbank.client_proxy.core.cluster import Cluster, ClusterNode, NodeStatus
 from sandbank.client_proxy.core.readiness import ProxyStatus
 from sandbank.client_proxy.endpoints.edge import EdgeApi
+from sandbank.client_proxy.endpoints.edge_analytics import EdgeAnalytics
 from sandbank.client_proxy.endpoints.edge_message import Answer, Request
 from sandbank.domain.errors import SandbankError
+from sandbank.domain.log_query import LogStore
 from sandbank.state.catalog import MemoryCatalog
 
 SECRET = "--edge-secret--"
+NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 
 
 def node(number: int = 1, **changes: Any) -> ClusterNode:
@@ -43,11 +48,20 @@ class World:
     failure: SandbankError | None = None
     told: list[tuple[str, NodeStatus]] = field(default_factory=list)
     catalog: MemoryCatalog = field(default_factory=MemoryCatalog)
+    logs: LogStore | None = None
+    metrics: MetricStore = field(default_factory=NoMetrics)
 
     def __post_init__(self) -> None:
         self.cluster = Cluster(lambda: self.now)
         self.api = EdgeApi(
-            lambda: self.status, lambda: self.terminating, self.cluster, self._change, self.catalog, node_id="proxy-1", secret=self.secret
+            lambda: self.status,
+            lambda: self.terminating,
+            self.cluster,
+            self._change,
+            self.catalog,
+            EdgeAnalytics(self.logs, self.metrics, lambda: NOON),
+            node_id="proxy-1",
+            secret=self.secret,
         )
 
     async def _change(self, target: ClusterNode, status: NodeStatus) -> ClusterNode:
@@ -64,7 +78,8 @@ class World:
         if body is not None:
             fields.setdefault(b"content-type", b"application/json")
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        return await self.api.respond(Request(method, path, fields, raw))
+        path, _, query = path.partition("?")
+        return await self.api.respond(Request(method, path, fields, raw, query))
 
 
 def error(answer: Answer) -> tuple[int, str]:

@@ -214,13 +214,6 @@ async def test_the_catalog_can_be_read(world: World) -> None:
     assert error(await world.ask("GET", "/v1/catalog/NO!"))[0] == 400
 
 
-@pytest.mark.parametrize(
-    "path", ["/v1/sandboxes/iabc/logs", "/v1/sandboxes/iabc/metrics", "/v1/sandboxes/metrics", "/v1/templates/builds/b/logs"]
-)
-async def test_what_is_not_there_yet_says_so(world: World, path: str) -> None:
-    assert error(await world.ask("GET", path))[0] == 501
-
-
 async def test_a_fault_of_ours_is_500_without_detail(world: World) -> None:
     world.failure = KeyError("secret detail")  # type: ignore[assignment]
     assert error(await world.ask("POST", f"{NODES}/node-1/drain")) == (500, "internal error")

@@ -12,6 +12,7 @@ import structlog
 
 from sandbank.client_proxy.core.cluster import Cluster, ClusterNode, NodeStatus
 from sandbank.client_proxy.core.readiness import ProxyStatus
+from sandbank.client_proxy.endpoints.edge_analytics import EdgeAnalytics
 from sandbank.client_proxy.endpoints.edge_message import Answer, Request, json_answer, problem, problem_of
 from sandbank.client_proxy.endpoints.edge_router import Route, find_route
 from sandbank.client_proxy.endpoints.edge_shapes import node_shape, orchestrator_shape, read_reference, route_shape, time_shape
@@ -39,6 +40,7 @@ class EdgeApi:
         cluster: Cluster,
         change_status: ChangeStatus,
         catalog: Catalog,
+        analytics: EdgeAnalytics,
         *,
         node_id: str,
         secret: str,
@@ -48,6 +50,7 @@ class EdgeApi:
         self._cluster = cluster
         self._change_status = change_status
         self._catalog = catalog
+        self._analytics = analytics
         self._node_id = node_id
         self._secret = secret.encode()
         self._instance_id = str(uuid4())
@@ -89,7 +92,6 @@ class EdgeApi:
         return None
 
     def _make_routes(self) -> tuple[Route, ...]:
-        absent = {"GET": self._not_there_yet}
         changes = {"drain": NodeStatus.DRAINING, "kill": NodeStatus.UNHEALTHY, "undrain": NodeStatus.HEALTHY}
         return (
             Route("/health", {"GET": self._health}, open=True),
@@ -102,10 +104,7 @@ class EdgeApi:
             *(Route(f"{_NODES}/{name}", {"POST": self._changer(status)}) for name, status in changes.items()),
             *(Route(f"{_NODES}/{{key}}/{name}", {"POST": self._changer(status)}) for name, status in changes.items()),
             Route("/v1/catalog/{sandbox_id}", {"GET": self._show_route}),
-            Route("/v1/sandboxes/metrics", absent),
-            Route("/v1/sandboxes/{sandbox_id}/logs", absent),
-            Route("/v1/sandboxes/{sandbox_id}/metrics", absent),
-            Route("/v1/templates/builds/{build_id}/logs", absent),
+            *self._analytics.routes(),
         )
 
     async def _health(self, request: Request, parameters: Parameters) -> Answer:
@@ -160,9 +159,6 @@ class EdgeApi:
         if entry is None:
             raise NotFoundError(f"sandbox '{sandbox_id}' is not in the catalog")
         return json_answer(route_shape(entry))
-
-    async def _not_there_yet(self, request: Request, parameters: Parameters) -> Answer:
-        return problem(501, "logs and metrics are not served by this release")
 
 
 def _healthy_if(healthy: bool, otherwise: str) -> Answer:

@@ -47,8 +47,8 @@ class EdgeConnection:
         try:
             while (head := await self._read_head()) is not None:
                 body = await self._read_body(head)
-                path = head.target.partition(b"?")[0].decode("latin-1")
-                answer = await self._respond(Request(head.method.decode(), path, head.fields, body))
+                path, _, query = head.target.decode("latin-1").partition("?")
+                answer = await self._respond(Request(head.method.decode(), path, head.fields, body, query))
                 last = self.stopping or not head.keep_alive or head.minor == 0
                 await self._write(answer.encode(close=last, head_only=head.method == b"HEAD"))
                 if last:

@@ -20,6 +20,7 @@ class Request:
     path: str  # as it was sent, without the query
     fields: Mapping[bytes, bytes]
     body: bytes = b""
+    query: str = ""  # as it was sent, without the question mark
 
 
 @dataclass(frozen=True, slots=True)
