@@ -73,7 +73,10 @@ async def test_of_volumes_made_at_once_none_is_beyond_the_limit_or_leaves_anythi
         ("/a/./b", "path must not contain any '.' or '..' components"),
         ("/first", "path '/first' is already used"),
         ("/first/", "path '/first/' is already used"),
+        ("//first", "path '//first' is already used"),
         ("/", "path '/' cannot be mounted to"),
+        ("//", "path '//' cannot be mounted to"),
+        ("/dev/", "path '/dev/' cannot be mounted to"),
         ("/proc/x", "path '/proc/x' cannot be mounted to"),
     ],
 )
@@ -82,6 +85,12 @@ async def test_mounts_that_cannot_be_are_all_named(core: Core, path: str, reason
     with pytest.raises(InvalidError) as raised:
         await core.creator.create(TEAM, wish(("data", "/first"), ("none", "/second"), ("data", path)))
     assert raised.value.message == f"invalid mounts:\n\t- volume mount #1: volume 'none' not found\n\t- volume mount #2: {reason}"
+
+
+async def test_a_path_that_only_begins_like_a_systems_is_free(core: Core) -> None:
+    await core.volumes.create(TEAM, "data")
+    made = await core.creator.create(TEAM, wish(("data", "/devices"), ("data", "/system"), ("data", "/process/a")))
+    assert [path for _, path in made.volume_mounts] == ["/devices", "/system", "/process/a"]
 
 
 @pytest.mark.parametrize(("version", "text"), [("0.5.13", "Template envd version is 0.5.13, must be at least 0.5.14"), ("", "is not set")])

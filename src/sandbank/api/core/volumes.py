@@ -20,7 +20,7 @@ LOCAL = "local:"
 
 _MOUNTS_SINCE = (0, 5, 14)
 _MOST_MOUNTS = 32
-_RESERVED = ("/proc", "/sys", "/dev")
+_RESERVED = ("proc", "sys", "dev")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Volumes:
             if problem is not None:
                 problems.append(f"\n\t- volume mount #{index}: {problem}")
                 continue
-            taken.add(path.rstrip("/"))
+            taken.add(_plain(path))
             mounts.append(VolumeMount(known[name].volume_id, name, path))
         if len(wanted) > _MOST_MOUNTS:
             problems.append(f"\n\t- at most {_MOST_MOUNTS} volumes can be mounted")
@@ -190,6 +190,10 @@ def _check_template(template: Template) -> None:
         )
 
 
+def _plain(path: str) -> str:
+    return "".join(f"/{part}" for part in path.split("/") if part)
+
+
 def _problem_of_path(path: str, taken: set[str]) -> str | None:
     if not path:
         return "path cannot be empty"
@@ -197,9 +201,9 @@ def _problem_of_path(path: str, taken: set[str]) -> str | None:
         return "path must be absolute"
     if any(part in (".", "..") for part in path.split("/")):
         return "path must not contain any '.' or '..' components"
-    if path.rstrip("/") in taken:
+    plain = _plain(path)
+    if plain in taken:
         return f"path '{path}' is already used"
-    clean = "/" + path.strip("/")
-    if clean == "/" or "\0" in path or len(path.encode(errors="replace")) > 1024 or clean.startswith(_RESERVED):
+    if not plain or "\0" in path or len(path.encode(errors="replace")) > 1024 or plain.split("/")[1] in _RESERVED:
         return f"path '{path}' cannot be mounted to"
     return None
