@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from sandbank.api.core.create import CreateSandbox
+from sandbank.api.core.ports import NodeUnknownError
 from sandbank.domain.errors import ConflictError, InternalError, InvalidError, NotFoundError, UnavailableError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
@@ -118,6 +119,29 @@ async def test_a_node_that_does_not_answer_leaves_it_condemned(core: Core, sandb
     (due,) = await core.store.expired(core.clock.now, 10, core.clock.now)
     await core.killer.expire(due)
     assert core.nodes.running == {}
+
+
+@pytest.mark.parametrize("was_killed", [True, False])
+async def test_one_on_a_node_that_never_comes_back_gives_its_place_back(core: Core, sandbox: Sandbox, was_killed: bool) -> None:
+    """Data-plane contract §10.3: stale records are cut off after 10 minutes."""
+    core.nodes.delete_error = NodeUnknownError("node n1 is not known")
+    if was_killed:
+        with pytest.raises(InternalError, match="node n1 is not known"):
+            await core.killer.kill(TEAM, sandbox.sandbox_id)
+    else:
+        core.clock.pass_by(minutes=5)
+    for _ in range(3):
+        with pytest.raises(InternalError, match="node n1 is not known"):
+            await core.killer.expire(sandbox)
+        core.clock.pass_by(minutes=3)
+    core.nodes.delete_error = UnavailableError("node is away")  # known, so what became of it will be known
+    core.clock.pass_by(minutes=3)
+    with pytest.raises(InternalError, match="node is away"):
+        await core.killer.expire(sandbox)
+    core.nodes.delete_error = NodeUnknownError("node n1 is not known")
+    await core.killer.expire(sandbox)
+    assert await core.store.find(sandbox.sandbox_id) is None
+    assert core.routes.routes == {}
 
 
 async def test_one_that_was_extended_meanwhile_lives_on(core: Core, sandbox: Sandbox) -> None:

@@ -11,12 +11,12 @@ from sandbank.api.adapters.node_messages import create_request, egress_update, r
 from sandbank.api.adapters.node_states import STATUS_TO_WIRE, read_state
 from sandbank.api.core.administration import NodeState
 from sandbank.api.core.egress import EgressWish
-from sandbank.api.core.ports import NodeLoad
+from sandbank.api.core.ports import NodeLoad, NodeUnknownError
 from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus
 from sandbank.contracts.orchestrator import SandboxDeleteRequest, SandboxUpdateRequest
-from sandbank.domain.errors import ConflictError, ExhaustedError, NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.errors import ConflictError, ExhaustedError, NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.rpc.orchestrator import OrchestratorClient
 
@@ -175,7 +175,7 @@ class NodePool:
     def _get(self, node_id: str) -> _Node:
         node = self._by_id.get(node_id)
         if node is None:
-            raise UnavailableError(f"node {node_id} is not known")
+            raise NodeUnknownError(f"node {node_id} is not known")
         return node
 
     async def _delete_abandoned(self, node_id: str, sandbox_id: str) -> None:

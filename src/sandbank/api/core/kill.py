@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.access import get_own, not_found
-from sandbank.api.core.ports import Clock, Nodes, Routes, Sandboxes, Transition
+from sandbank.api.core.ports import Clock, Nodes, NodeUnknownError, Routes, Sandboxes, Transition
 from sandbank.api.core.team import Team
 from sandbank.domain.errors import InternalError, NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
+
+_STALE_AFTER = timedelta(minutes=10)  # data-plane contract §10.3
 
 
 class SandboxKiller:
@@ -58,7 +61,7 @@ class SandboxKiller:
             raise error from failure
         finally:
             await transition.complete(error)
-            if error is not None:
+            if error is not None and sandbox.end_at > self._clock():
                 # It is condemned all the same: the evictor goes on trying.
                 await self._sandboxes.set_end(sandbox.sandbox_id, sandbox.execution_id, self._clock())
 
@@ -67,3 +70,7 @@ class SandboxKiller:
             await self._nodes.delete(sandbox.node_id, sandbox.sandbox_id, reason)
         except NotFoundError:
             return  # it ended by itself a moment ago
+        except NodeUnknownError:
+            # Nodes end by themselves what outstays its end: this one did, or is gone with all it had.
+            if self._clock() - sandbox.end_at < _STALE_AFTER:
+                raise

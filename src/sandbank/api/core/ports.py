@@ -12,7 +12,7 @@ from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.api.core.team import Membership, Team
 from sandbank.api.core.template import Template
-from sandbank.domain.errors import SandbankError
+from sandbank.domain.errors import SandbankError, UnavailableError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from sandbank.domain.template_reference import TemplateReference
@@ -70,6 +70,10 @@ class Templates(Protocol):
 
     async def find_template_id(self, team: Team, reference: TemplateReference) -> str | None:
         """The template meant, built or not."""
+
+
+class NodeUnknownError(UnavailableError):
+    """No node of this ID has answered since we started: it comes late, or it was taken away for good."""
 
 
 class Transition(Protocol):
