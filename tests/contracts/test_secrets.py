@@ -142,6 +142,12 @@ async def test_names_are_taken_once_and_places_are_limited(store: Store) -> None
     await store.secrets.create(US, "e", VALUE, {})
 
 
+async def test_the_limit_holds_for_those_made_at_once(store: Store) -> None:
+    done = await asyncio.gather(*(store.secrets.create(US, f"n{number}", VALUE, {}) for number in range(8)), return_exceptions=True)
+    assert sum(isinstance(outcome, ExhaustedError) for outcome in done) == 4
+    assert len((await store.secrets.page(US, 100, None))[0]) == 4
+
+
 async def test_pages_are_oldest_first_and_complete(store: Store) -> None:
     for name in "dcba":
         await store.secrets.create(US, name, VALUE, {})

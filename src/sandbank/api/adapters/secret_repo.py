@@ -10,7 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from sandbank.api.adapters.sql_errors import translated
-from sandbank.api.core.team_secrets import Sealed, Secret
+from sandbank.api.core.team_secrets import Sealed, Secret, too_many
+from sandbank.db.models_accounts import Team
 from sandbank.db.models_secrets import Secret as Row
 
 _AT_ONCE = 100
@@ -30,11 +31,12 @@ class SecretRepo:
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
-    async def add(self, secret: Secret, sealed: Sealed) -> bool:
+    async def add(self, secret: Secret, sealed: Sealed, most: int) -> bool:
         """See `SecretRecords.add`."""
+        team_id = uuid.UUID(secret.team_id)
         row = Row(
             id=secret.key,
-            team_id=uuid.UUID(secret.team_id),
+            team_id=team_id,
             name=secret.name,
             current_version=secret.version,
             labels=dict(secret.metadata),
@@ -47,16 +49,15 @@ class SecretRepo:
         with translated():
             try:
                 async with self._sessions.begin() as session:
+                    # One after the other, see `VolumeRepo.add`.
+                    await session.execute(select(Team.id).where(Team.id == team_id).with_for_update(key_share=True))
                     session.add(row)
+                    await session.flush()
+                    if (await session.scalar(select(func.count()).where(Row.team_id == team_id)) or 0) > most:
+                        raise too_many()
             except IntegrityError:
                 return False
         return True
-
-    async def count(self, team_id: str) -> int:
-        """Of the team's."""
-        with translated():
-            async with self._sessions() as session:
-                return await session.scalar(select(func.count()).where(Row.team_id == uuid.UUID(team_id))) or 0
 
     async def page(self, team_id: str, after: uuid.UUID | None, limit: int) -> Sequence[Secret]:
         """By ID, thus by age."""

@@ -62,10 +62,8 @@ class Sealed:
 class SecretRecords(Protocol):
     """Where they are kept."""
 
-    async def add(self, secret: Secret, sealed: Sealed) -> bool:
-        """False where the team has one of that name."""
-
-    async def count(self, team_id: str) -> int: ...
+    async def add(self, secret: Secret, sealed: Sealed, most: int) -> bool:
+        """False where the team has one of that name; `ExhaustedError` where it has `most`, however many are added at once."""
 
     async def page(self, team_id: str, after: uuid.UUID | None, limit: int) -> Sequence[Secret]:
         """The oldest of those made after `after`."""
@@ -116,11 +114,10 @@ class Secrets:
         if name.startswith(f"{PREFIX}_"):
             raise _invalid()
         _check(value, metadata)
-        if await self._records.count(team.team_id) >= self._rules.most_per_team:
-            raise ExhaustedError("The limit of secrets is reached", error_code="secret_limit_reached", should_retry=False)
         at = self._now()
         secret = Secret(type_id.new_uuid7(), team.team_id, name, 1, metadata, at, at)
-        if not await self._records.add(secret, self._sealer.seal(value, secret.seal_context)):
+        sealed = self._sealer.seal(value, secret.seal_context)
+        if not await self._records.add(secret, sealed, self._rules.most_per_team):
             raise ConflictError("Secret exists")
         return secret
 
@@ -209,6 +206,11 @@ def _referred_to_by(sandbox: Sandbox) -> set[str]:
     rules = (sandbox.network or {}).get("rules") or {}
     transforms = [(rule.get("transform") or {}).get("headers") or {} for listed in rules.values() for rule in listed or ()]
     return {reference for headers in transforms for value in headers.values() for reference in references(value)}
+
+
+def too_many() -> ExhaustedError:
+    """What a team hears that has all it may."""
+    return ExhaustedError("The limit of secrets is reached", error_code="secret_limit_reached", should_retry=False)
 
 
 def _check(value: str, metadata: Mapping[str, str]) -> None:
