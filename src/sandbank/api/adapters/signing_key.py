@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import structlog
@@ -19,17 +21,8 @@ _log = structlog.get_logger(__name__)
 
 def load_or_make_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """The key in a PEM file, which is made, for its owner only, where there is none. `InvalidError` for one that is no P-256 key."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        pass
-    else:
-        made = ec.generate_private_key(ec.SECP256R1())
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-            file.flush()
-            os.fsync(file.fileno())
-        return made
+    if not path.exists():
+        _make(path)
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError, OSError) as error:
@@ -37,6 +30,19 @@ def load_or_make_key(path: Path) -> ec.EllipticCurvePrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidError(f"{path} is no P-256 key")
     return key
+
+
+def _make(path: Path) -> None:
+    made = ec.generate_private_key(ec.SECP256R1())
+    pem = made.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    # For its owner only.
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+        # Linked once it is whole: of several processes that make one at the same time, all use the first.
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(file.name)
 
 
 class SigningKey:
