@@ -79,6 +79,13 @@ class OrchestratorSettings(BaseSettings):
         description="PEM file with certificates to trust, besides what this machine trusts, where requests get headers on their way out"
         " (`network.rules`). A changed file counts at once.",
     )
+    redis_url: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REDIS_URL", "redis_url"),
+        description="Redis that all API processes and client proxies share, `redis://[user:password@]host:port/database` or `host:port`;"
+        " without it running sandboxes are remembered by one API process, which asks the nodes when it starts. A node adds the events of"
+        " teams with webhooks to `sandbox.events.stream` there.",
+    )
     loki_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("LOKI_URL", "loki_url"),
@@ -95,7 +102,7 @@ class OrchestratorSettings(BaseSettings):
         default=40.0, ge=0, description="Seconds that removals of ended sandboxes get at a stop; the next start removes what they leave."
     )
 
-    @field_validator("api_grpc_address", "egress_ca_bundle", "loki_url", "volumes_dir", mode="before")
+    @field_validator("api_grpc_address", "egress_ca_bundle", "redis_url", "loki_url", "volumes_dir", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

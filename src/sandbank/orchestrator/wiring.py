@@ -17,6 +17,7 @@ from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import InvalidError
 from sandbank.orchestrator.adapters.analytics import Analytics
 from sandbank.orchestrator.adapters.api_secrets import ApiSecrets
+from sandbank.orchestrator.adapters.event_feed import EventFeed
 from sandbank.orchestrator.adapters.log_sinks import choose_outlet
 from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
 from sandbank.orchestrator.adapters.node_logs import LoggedRoutes, NodeLogs
@@ -46,6 +47,8 @@ from sandbank.rpc.server import RpcServer
 from sandbank.rpc.volume import add_volume_service
 from sandbank.runtime.driver import Driver, SecretSource
 from sandbank.servicekit.ports import require_free
+from sandbank.state.redis_connection import connect
+from sandbank.state.redis_event_stream import RedisEventStream
 from sandbank.telemetry.metrics import Meter
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer
@@ -87,6 +90,7 @@ class Parts:
     logs: NodeLogs
     secrets: ApiSecrets
     analytics: Analytics | None
+    feed: EventFeed | None
 
 
 class OrchestratorService:
@@ -140,6 +144,7 @@ class OrchestratorService:
             self._roots.start("proxy", parts.proxy.wait()),
             self._roots.start("load_sampler", parts.sampler.run()),
             *self._measure(),
+            *([] if parts.feed is None else [self._roots.start("event_feed", parts.feed.run())]),
             self._roots.start("expiry_guard", guard_expiry(parts.inventory, parts.removal, _now)),
         }
         self._log.info("node is ready", address=self.address, driver=self.driver_name, sandboxes=len(parts.inventory.running))
@@ -181,8 +186,8 @@ class OrchestratorService:
 
     def _last_words(self) -> list[Coroutine[Any, Any, None]]:
         parts = self._parts
-        last = [parts.logs.stop(), parts.secrets.close()]
-        return last if parts.analytics is None else [parts.analytics.stop(), *last]
+        optional = [part.stop() for part in (parts.analytics, parts.feed) if part is not None]
+        return [*optional, parts.logs.stop(), parts.secrets.close()]
 
 
 def build(
@@ -206,7 +211,8 @@ def build(
     status = StatusBoard(_now)
     removals = TaskGroup("orchestrator", _log_failure)
     analytics = None if clickhouse is None else Analytics(clickhouse)
-    events = EventFan((logs,) if analytics is None else (analytics, logs))
+    feed = None if settings.redis_url is None else EventFeed(RedisEventStream(connect(settings.redis_url.get_secret_value())))
+    events = EventFan([listener for listener in (analytics, feed, logs) if listener is not None])
     removal = Removal(driver, inventory, records, proxy_routes, removals, events, _now)
     volumes = VolumeDirectory(settings.volumes_dir or settings.data_dir / "sandboxes" / ".volumes", settings.volume_mib)
     creation = Creation(
@@ -248,6 +254,7 @@ def build(
             logs,
             secrets,
             analytics,
+            feed,
         )
     )
 

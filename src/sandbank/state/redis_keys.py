@@ -5,6 +5,7 @@ from __future__ import annotations
 TEAMS = "sandbox:storage:global:teams"
 EXPIRATION = "sandbox:storage:global:expiration"
 NOTIFY = "sandbox:storage:notify"
+EVENTS = "sandbox.events.stream"
 
 
 def record(team_id: str, sandbox_id: str) -> str:
@@ -35,6 +36,11 @@ def outcome(team_id: str, sandbox_id: str, transition_id: str) -> str:
 def lock(team_id: str, sandbox_id: str) -> str:
     """Who changes the sandbox at this moment."""
     return f"lock:{record(team_id, sandbox_id)}"
+
+
+def webhooks(team_id: str) -> str:
+    """There while the team has webhooks; written by who delivers them."""
+    return f"wh:{team_id}"
 
 
 def owner(sandbox_id: str) -> str:

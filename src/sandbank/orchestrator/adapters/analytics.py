@@ -7,19 +7,18 @@ import contextlib
 import json
 import uuid
 from datetime import datetime
-from typing import Any
 
 from sandbank.clickhouse.batcher import Batcher
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.contracts.orchestrator import SandboxConfig
 from sandbank.domain.errors import UnavailableError
-from sandbank.orchestrator.core.events import CHECKPOINTED, CREATED, KILLED, PAUSED, RESUMED, UPDATED, LifecycleEvent
+from sandbank.orchestrator.adapters.event_payload import event_payload
+from sandbank.orchestrator.core.events import LifecycleEvent
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 from sandbank.orchestrator.core.usage import UsageSample
 
 _FLUSH_SECONDS = 3.0
 _REMEMBERED = 10_000
-_MAX_TTL_DAYS, _TTL_DAYS = 365, 7
 _NO_TEAM = uuid.UUID(int=0)
 
 _METRICS = ("timestamp", "sandbox_id", "team_id", "metric_name", "value", "build_id", "sandbox_type")
@@ -52,8 +51,6 @@ _EVENTS = (
     "id",
     "events_ttl_days",
 )
-# The names that readers of older days know.
-_LABELS = {CREATED: "create", KILLED: "kill", UPDATED: "update", PAUSED: "pause", RESUMED: "resume", CHECKPOINTED: "checkpoint"}
 
 
 def _nanoseconds(at: datetime) -> int:
@@ -90,22 +87,22 @@ class Analytics:
 
     def emit(self, event: LifecycleEvent) -> None:
         """See `sandbank.orchestrator.core.ports.Events`."""
-        config = SandboxConfig.FromString(event.sandbox.config)
+        payload = event_payload(event)
         self._events.add(
             (
                 _nanoseconds(event.at),
-                event.sandbox.sandbox_id,
-                event.sandbox.execution_id,
-                config.base_template_id or config.template_id,
-                config.build_id,
+                payload["sandbox_id"],
+                payload["sandbox_execution_id"],
+                payload["sandbox_template_id"],
+                payload["sandbox_build_id"],
                 _team(event.sandbox),
-                "lifecycle",
-                _LABELS[event.kind],
-                f"sandbox.lifecycle.{event.kind}",
-                "v2",
-                json.dumps(_event_data(event, config)),
-                uuid.uuid4(),
-                min(config.events_ttl_days or _TTL_DAYS, _MAX_TTL_DAYS),
+                payload["event_category"],
+                payload["event_label"],
+                payload["type"],
+                payload["version"],
+                json.dumps(payload["event_data"]),
+                event.event_id,
+                payload["events_ttl_days"],
             )
         )
 
@@ -150,27 +147,3 @@ class Analytics:
             config = SandboxConfig.FromString(sandbox.config)
             origin = self._origins[sandbox.execution_id] = (config.base_template_id or config.template_id, config.build_id)
         return origin
-
-
-def _event_data(event: LifecycleEvent, config: SandboxConfig) -> dict[str, Any]:
-    data: dict[str, Any] = {"sandbox_metadata": dict(config.metadata)} if config.metadata else {}
-    if event.kind in (KILLED, PAUSED):
-        lasted = event.at - event.sandbox.started_at
-        data["execution"] = {
-            "started_at": event.sandbox.started_at.isoformat().replace("+00:00", "Z"),
-            "vcpu_count": event.sandbox.vcpu,
-            "memory_mb": event.sandbox.memory_mib,
-            "execution_time": max(int(lasted.total_seconds() * 1000), 0),
-        }
-    if event.kill_reason is not None:
-        data["kill_reason"] = event.kill_reason
-    if event.end_moved:
-        data["set_timeout"] = event.sandbox.end_at.isoformat().replace("+00:00", "Z")
-    if event.egress_changed:
-        egress = config.network.egress
-        data["network_egress"] = {
-            "allowed_cidrs": list(egress.allowed_cidrs),
-            "denied_cidrs": list(egress.denied_cidrs),
-            "allowed_domains": list(egress.allowed_domains),
-        }
-    return data

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
+from uuid import UUID, uuid4
 
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 
@@ -18,7 +19,10 @@ KILL_REASONS = frozenset(("unknown", "request", "timeout", "admin", "orphaned", 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleEvent:
-    """`sandbox` is as it was afterwards. `end_moved` and `egress_changed` say what an update was about."""
+    """`sandbox` is as it was afterwards. `end_moved` and `egress_changed` say what an update was about.
+
+    `event_id` is the same wherever it is told.
+    """
 
     kind: str
     at: datetime
@@ -26,6 +30,7 @@ class LifecycleEvent:
     kill_reason: str | None = None
     end_moved: bool = False
     egress_changed: bool = False
+    event_id: UUID = field(default_factory=uuid4)
 
 
 class Listener(Protocol):
