@@ -86,16 +86,21 @@ class VolumeNodes:
         """See `sandbank.api.core.volume_content.VolumeFiles`; the size comes first, so an error is known before an answer begins."""
         parts = self._client(target.kind).get_file(_request(target))
         first = await anext(parts)
+        size = first.start.size
 
         async def content() -> AsyncIterator[bytes]:
+            left = size
             async with aclosing(parts):  # type: ignore[type-var]  # a generator
                 async for part in parts:
                     if part.HasField("finish"):
+                        if left > 0:
+                            raise UnavailableError("the file became shorter while it was read")
                         return
+                    left -= len(part.content.content)
                     yield part.content.content
             raise UnavailableError("the node broke off")
 
-        return first.start.size, content()
+        return size, content()
 
     async def write(self, target: VolumeFileTarget, ownership: Ownership, content: AsyncIterator[bytes], *, force: bool) -> Entry:
         """See `sandbank.api.core.volume_content.VolumeFiles`; a `content` that fails leaves the volume as it was."""

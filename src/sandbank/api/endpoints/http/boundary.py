@@ -10,6 +10,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbank.api.endpoints.http.errors import error_response
+from sandbank.domain.errors import SandbankError
 
 EXTRA_HEADERS = "sandbank.extra_headers"
 """Where in a request's scope inner layers leave headers for the answer, whichever it will be."""
@@ -63,10 +64,14 @@ class RequestBoundary:
             except TimeoutError:
                 _log.warning("request took too long", method=scope["method"], path=scope["path"])
                 if started:
-                    raise
+                    return  # the server cuts the connection
                 # It may yet be done: sending it again by itself could do it twice.
                 await error_response(504, "the request took too long", should_retry=False)(scope, receive, complete)
-            except Exception:  # request boundary
+            except Exception as error:  # request boundary
+                if started and isinstance(error.__cause__, SandbankError):
+                    # Not ours to mend, nor to be said any more: the server cuts the connection.
+                    _log.warning("answer broke off", method=scope["method"], path=scope["path"], reason=error.__cause__.message)
+                    return
                 _log.exception("request broke", method=scope["method"], path=scope["path"])
                 if started:
                     raise
