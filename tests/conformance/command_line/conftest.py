@@ -33,13 +33,19 @@ def e2b_environment(server: Instance) -> dict[str, str]:
     }
 
 
+def attempt(environment: dict[str, str], *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """Runs a command to its end: its status, and what it printed and complained of, without colours."""
+    done = subprocess.run(["e2b", *arguments], env=environment, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, _COLOURS.sub("", done.stdout), _COLOURS.sub("", done.stderr)
+
+
 @pytest.fixture(scope="module")
 def e2b(e2b_environment: dict[str, str]) -> Run:
     """Runs a command that must succeed; its output without colours."""
 
-    def run(*arguments: str) -> str:
-        done = subprocess.run(["e2b", *arguments], env=e2b_environment, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return _COLOURS.sub("", done.stdout)
+    def run(*arguments: str, stdin: str = "") -> str:
+        status, printed, complaints = attempt(e2b_environment, *arguments, stdin=stdin)
+        assert status == 0, printed + complaints
+        return printed
 
     return run

@@ -21,6 +21,10 @@ def test_metrics_are_printed_for_people_and_for_machines(e2b: Run) -> None:
     assert found[0]["memTotal"] > found[0]["memUsed"] > 0
 
 
+def test_a_sandbox_that_is_not_there_has_no_metrics(e2b: Run) -> None:
+    assert "not found" in e2b("sandbox", "metrics", "iabcdefghijklmnopqrst")
+
+
 def test_following_metrics_shows_new_points(e2b_environment: dict[str, str]) -> None:
     """The client asks once whether the sandbox runs and then goes on until it is interrupted; it must get points until then."""
     with Sandbox.create(timeout=120) as sandbox:
