@@ -93,7 +93,9 @@ def test_connect_opens_a_terminal_and_leaves_the_sandbox_running(e2b_environment
 def test_exec_passes_streams_and_the_exit_code_on(e2b_environment: dict[str, str], sandbox: Sandbox) -> None:
     options = ["-u", "root", "-c", "/var", "-e", "A=1", "-e", "B=two words"]
     command = "echo $(whoami):$(pwd):$A:$B; echo wrong >&2; exit 7"
-    assert attempt(e2b_environment, "sandbox", "exec", *options, sandbox.sandbox_id, command) == (7, "root:/var:1:two words\n", "wrong\n")
+    status, printed, complaint = attempt(e2b_environment, "sandbox", "exec", *options, sandbox.sandbox_id, command)
+    assert (status, printed) == (7, "root:/var:1:two words\n")
+    assert complaint == "wrong\nexit status 7\n"  # the second line is what the agent says of the end (data-plane contract §2.7)
 
 
 def test_exec_reads_input_of_many_pieces_to_its_end(e2b: Run, sandbox: Sandbox) -> None:

@@ -69,7 +69,7 @@ def test_a_limit_is_kept_and_said(e2b: Run, run_id: str, sandboxes: list[str]) -
     text = e2b("sandbox", "list", "--limit", "2", "-m", f"run={run_id}")
     assert "Showing first 2 sandboxes" in text
     assert sum(sandbox_id in text for sandbox_id in sandboxes) == 2
-    for heading in ("Sandbox ID", "Template ID", "Alias", "State", "vCPUs", "RAM MiB", "Envd version", "Metadata"):
+    for heading in ("SANDBOX ID", "TEMPLATE ID", "ALIAS", "STATE", "VCPUS", "RAM MIB", "ENVD VERSION", "METADATA"):
         assert heading in text
 
 
