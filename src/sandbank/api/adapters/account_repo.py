@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from sandbank.aiokit.tasks import TaskGroup
@@ -99,6 +99,26 @@ class AccountRepo:
             async with self._sessions.begin() as session:
                 session.add(row)
         self._teams_by_key.invalidate(row.api_key_hash)
+
+    async def remove_surplus_keys(self, team_id: str, user_id: str, name: str, *, unused: int, used: int) -> None:
+        """See `Memberships.remove_surplus_keys`; not at each one too many, since every cache of accounts forgets when a key goes."""
+        key = models.TeamApiKey
+        mine = and_(key.team_id == uuid.UUID(team_id), key.created_by == uuid.UUID(user_id), key.name == name)
+        with translated():
+            async with self._sessions.begin() as session:
+                count, count_used = (await session.execute(select(func.count(), func.count(key.last_used)).where(mine))).one()
+                surplus = []
+                if count - count_used > 2 * unused:
+                    query = select(key.id).where(mine, key.last_used.is_(None))
+                    surplus.append(query.order_by(key.created_at.desc(), key.id).offset(unused))
+                if count_used > 2 * used:
+                    query = select(key.id).where(mine, key.last_used.is_not(None))
+                    surplus.append(query.order_by(key.last_used.desc(), key.id).offset(used))
+                for query in surplus:
+                    # Keys that are written at this moment are in use, or somebody else removes them.
+                    await session.execute(delete(key).where(key.id.in_(query.with_for_update(skip_locked=True))))
+        if surplus:
+            self.forget()
 
     async def _load_by_key(self, key_hash: str) -> Team | None:
         query = (

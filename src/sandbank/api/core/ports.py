@@ -61,6 +61,9 @@ class Memberships(Protocol):
 
     async def add_api_key(self, team_id: str, user_id: str, name: str, raw_key: str) -> None: ...
 
+    async def remove_surplus_keys(self, team_id: str, user_id: str, name: str, *, unused: int, used: int) -> None:
+        """Of the user's keys of that name: where there are twice as many, keep the newest unused and the most recently used ones."""
+
 
 class Templates(Protocol):
     """Templates by what a team calls them."""
