@@ -223,3 +223,23 @@ async def test_known_routes_hold_while_the_catalog_is_away() -> None:
     catalog.is_away = True
     with pytest.raises(UnavailableError):
         await cached.find("i1")
+
+
+@pytest.mark.parametrize("text", ['{"sandboxID":"i1","teamID":"t1"}', "null", "{", '{"state":[]}'])
+async def test_a_record_that_cannot_be_read_stops_nobody_and_is_replaced(redis: Redis, text: str) -> None:
+    """By what its node says: to the reconciler it is a sandbox that nobody knows."""
+    store = RedisSandboxStore(redis)
+    await store.add(sandbox("i1"))
+    await store.add(sandbox("i2"))
+    await redis.set(f"sandbox:storage:{{{TEAM.team_id}}}:sandboxes:i1", text)
+    assert await store.find("i1") is None
+    assert await store.begin("i1", KILLING) is None
+    assert not await store.set_end("i1", "exec-i1", NOON)
+    assert not await store.forget("i1", "exec-i1")
+    assert list(await store.list_team(TEAM.team_id)) == [sandbox("i2")]
+    assert list(await store.list_node("n1")) == [sandbox("i2")]
+    assert list(await store.expired(NOON + timedelta(hours=1), 10, NOON + timedelta(hours=2))) == [sandbox("i2")]
+    await store.add(sandbox("i1"))
+    assert await store.find("i1") == sandbox("i1")
+    assert len(await store.list_node("n1")) == 2
+    await store.close()

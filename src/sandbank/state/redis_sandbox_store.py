@@ -2,6 +2,8 @@
 
 A team's keys change together, in scripts. The indexes over all teams (owner, node, expiration) follow in a second step: they are written
 before a record appears and after it has gone, so they may name what is not there, which readers notice and mend.
+
+A record that cannot be read counts as none: its node tells the reconciler of a sandbox that nobody knows, which is then recorded anew.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import structlog
 from redis.asyncio import Redis
 
 from sandbank.aiokit.tasks import TaskGroup
@@ -28,13 +31,15 @@ from sandbank.state.decoded_records import DecodedRecords
 from sandbank.state.redis_connection import plain, speaking
 from sandbank.state.redis_lock import Locks
 from sandbank.state.redis_notices import Notices
-from sandbank.state.sandbox_codec import decode, encode
+from sandbank.state.sandbox_codec import UnreadableRecordError, decode, encode
 
 _PENDING_SECONDS = 90
 _RENEW_SECONDS = 20.0
 _TRANSITION_SECONDS = 70
 _OUTCOME_SECONDS = 30
 _OWNER_SECONDS = 2 * _PENDING_SECONDS  # of a start that never became a sandbox
+
+_log = structlog.get_logger("sandbank.state")
 
 
 def _milliseconds(at: datetime) -> int:
@@ -75,6 +80,7 @@ class RedisSandboxStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._decoded = DecodedRecords()
+        self._has_met_unreadable = False
         self._notices = Notices(redis)
         self._locks = Locks(redis, self._notices)
         # Starts of this process. Three nodes that do not answer take longer than a place is kept for the dead.
@@ -132,8 +138,8 @@ class RedisSandboxStore:
 
     async def find(self, sandbox_id: str) -> Sandbox | None:
         """See `SandboxStore.find`."""
-        text = await self._text(sandbox_id)
-        return None if text is None else decode(text)
+        found = await self._record(sandbox_id)
+        return None if found is None else found[1]
 
     async def list_team(self, team_id: str) -> Sequence[Sandbox]:
         """See `SandboxStore.list_team`."""
@@ -142,7 +148,7 @@ class RedisSandboxStore:
             if not ids:
                 return []
             texts = await self._redis.mget([redis_keys.record(team_id, sandbox_id) for sandbox_id in ids])
-        return [self._decoded.of(text) for text in texts if text is not None]
+        return [sandbox for text in texts if (sandbox := self._read(text, self._decoded.of)) is not None]
 
     async def list_node(self, node_id: str) -> Sequence[Sandbox]:
         """See `SandboxStore.list_node`; members that nothing stands behind are mended away."""
@@ -174,8 +180,8 @@ class RedisSandboxStore:
 
     async def update(self, sandbox_id: str, execution_id: str, change: Callable[[Sandbox], Sandbox]) -> Sandbox | None:
         """See `SandboxStore.update`; `change` may be called again where somebody was faster."""
-        while (text := await self._text(sandbox_id)) is not None:
-            sandbox = decode(text)
+        while (found := await self._record(sandbox_id)) is not None:
+            text, sandbox = found
             if sandbox.execution_id != execution_id or sandbox.state in TERMINAL:
                 return None
             changed = change(sandbox)
@@ -193,8 +199,8 @@ class RedisSandboxStore:
 
     async def begin(self, sandbox_id: str, target: SandboxState) -> RedisTransition | None:
         """See `SandboxStore.begin`. A change whose owner died is taken over once 70 seconds have passed."""
-        while (text := await self._text(sandbox_id)) is not None:
-            sandbox = decode(text)
+        while (found := await self._record(sandbox_id)) is not None:
+            text, sandbox = found
             # Whoever finds it ending later must see that it is overdue, should this process die.
             end_at = min(sandbox.end_at, datetime.now(UTC)) if target in TERMINAL else sandbox.end_at
             mark = f"{uuid.uuid4()}|{target}"
@@ -226,9 +232,9 @@ class RedisSandboxStore:
         while True:
             with speaking():
                 text = await self._redis.get(keys[0])
-                if text is None:
+                current = self._read(text)
+                if text is None or current is None:
                     return
-                current = decode(text)
                 end_at = before.end_at if SandboxState(target) in TERMINAL else current.end_at
                 restored = replace(current, state=SandboxState.RUNNING, end_at=end_at)
                 to_be = "" if drops else encode(restored)
@@ -252,9 +258,10 @@ class RedisSandboxStore:
 
     async def forget(self, sandbox_id: str, execution_id: str) -> bool:
         """See `SandboxStore.forget`."""
-        text = await self._text(sandbox_id)
-        if text is None or (sandbox := decode(text)).execution_id != execution_id:
+        found = await self._record(sandbox_id)
+        if found is None or found[1].execution_id != execution_id:
             return False
+        text, sandbox = found
         team_id = sandbox.team_id
         keys = [redis_keys.record(team_id, sandbox_id), redis_keys.index(team_id), redis_keys.transition(team_id, sandbox_id)]
         with speaking():
@@ -297,11 +304,24 @@ class RedisSandboxStore:
                     # Not that of a sandbox which has started meanwhile: it has no end.
                     await self._redis.expire(redis_keys.owner(sandbox_id), _OWNER_SECONDS, xx=True)
 
-    async def _text(self, sandbox_id: str) -> str | None:
+    async def _record(self, sandbox_id: str) -> tuple[str, Sandbox] | None:
+        """The record, as it is written and as it is meant."""
         with speaking():
             team_id = await self._redis.get(redis_keys.owner(sandbox_id))
             text = None if team_id is None else await self._redis.get(redis_keys.record(plain(team_id), sandbox_id))
-        return None if text is None else plain(text)
+        sandbox = self._read(text)
+        return None if sandbox is None else (plain(text), sandbox)
+
+    def _read(self, text: bytes | str | None, read: Callable[[bytes | str], Sandbox] = decode) -> Sandbox | None:
+        if text is None:
+            return None
+        try:
+            return read(text)
+        except UnreadableRecordError as error:
+            if not self._has_met_unreadable:  # say it once
+                self._has_met_unreadable = True
+                _log.warning("a sandbox's record in Redis cannot be read and counts as none", reason=str(error))
+            return None
 
     async def _of_members(self, members: Sequence[str]) -> list[Sandbox | None]:
         """The sandboxes of those executions, in order."""
@@ -312,7 +332,7 @@ class RedisSandboxStore:
             for team_id, sandbox_id, _ in parts:
                 pipe.get(redis_keys.record(team_id, sandbox_id))
             texts = await pipe.execute()
-        found = (None if text is None else self._decoded.of(text) for text in texts)
+        found = (self._read(text, self._decoded.of) for text in texts)
         return [
             one if one is not None and one.execution_id == execution else None for one, (_, _, execution) in zip(found, parts, strict=True)
         ]

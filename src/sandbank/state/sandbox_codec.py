@@ -53,9 +53,19 @@ def encode(sandbox: Sandbox) -> str:
     return json.dumps(document, separators=(",", ":"))
 
 
+class UnreadableRecordError(ValueError):
+    """The text is no record, or one of another release."""
+
+
 def decode(text: str | bytes) -> Sandbox:
-    """What `encode` wrote; `ValueError` or `KeyError` for what it did not."""
-    document = json.loads(text)
+    """What `encode` wrote; `UnreadableRecordError` for what it did not."""
+    try:
+        return _of(json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableRecordError(f"{type(error).__name__}: {error}") from error
+
+
+def _of(document: dict[str, Any]) -> Sandbox:
     fields: dict[str, Any] = {ours: document[theirs] for ours, theirs in _PLAIN.items()}
     for ours, theirs in _TIMES.items():
         fields[ours] = datetime.fromisoformat(document[theirs])
