@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any
 
 from sandbank.analytics.clickhouse_queries import Querier
 from sandbank.analytics.metrics import START_RATE, Peak, SandboxPoint, TeamPoint
-from sandbank.domain.errors import UnavailableError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -94,31 +93,3 @@ class MetricRepo:
 
 def _bounds(start: datetime, end: datetime, step: int) -> dict[str, int]:
     return {"start": (start - _EPOCH) // _MICROSECOND, "end": (end - _EPOCH) // _MICROSECOND, "step": step}
-
-
-class NoMetrics:
-    """Metrics are off."""
-
-    async def sandbox_range(self, team_id: str, sandbox_id: str) -> tuple[datetime, datetime] | None:
-        """Nobody knows."""
-        _off()
-
-    async def sandbox_series(self, team_id: str, sandbox_id: str, start: datetime, end: datetime, step: int) -> Sequence[SandboxPoint]:
-        """Nobody knows."""
-        _off()
-
-    async def latest(self, team_id: str, sandbox_ids: Sequence[str]) -> Mapping[str, SandboxPoint]:
-        """Nobody knows."""
-        _off()
-
-    async def team_series(self, team_id: str, start: datetime, end: datetime, step: int) -> Sequence[TeamPoint]:
-        """Nobody knows."""
-        _off()
-
-    async def team_peak(self, team_id: str, metric: str, start: datetime, end: datetime, step: int) -> Peak | None:
-        """Nobody knows."""
-        _off()
-
-
-def _off() -> NoReturn:
-    raise UnavailableError("metrics are off: CLICKHOUSE_CONNECTION_STRING is not set", should_retry=False)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.analytics.clickhouse_metrics import MetricRepo, NoMetrics
+from sandbank.analytics.clickhouse_metrics import MetricRepo
 from sandbank.analytics.clickhouse_queries import TenantQueries
 from sandbank.analytics.log_stores import choose_log_store
 from sandbank.api.adapters.account_credentials import AccountCredentials
@@ -211,7 +211,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         volumes=volumes,
         volume_content=VolumeContent(volume_tokens, volume_records, volume_nodes),
         logs=LogReader(log_store.store, _now),
-        metrics=MetricReader(NoMetrics() if queries is None else MetricRepo(queries), _now),
+        metrics=MetricReader(None if queries is None else MetricRepo(queries), _now),
         network=NetworkUpdater(store, nodes, network),
         nodes=NodeAdministration(nodes, store),
         team_administration=TeamAdministration(store, killer),

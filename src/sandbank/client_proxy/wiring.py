@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from sandbank.analytics.clickhouse_metrics import MetricRepo, NoMetrics
+from sandbank.analytics.clickhouse_metrics import MetricRepo
 from sandbank.analytics.clickhouse_queries import TenantQueries
 from sandbank.analytics.log_stores import choose_log_store
 from sandbank.clickhouse.client import ClickHouse
@@ -114,7 +114,7 @@ def _edge(settings: ClientProxySettings, port: int, readiness: Readiness, catalo
 
     queries = None if clickhouse is None else TenantQueries(clickhouse)
     logs = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, queries)
-    analytics = EdgeAnalytics(logs.store, NoMetrics() if queries is None else MetricRepo(queries), lambda: datetime.now(UTC))
+    analytics = EdgeAnalytics(logs.store, None if queries is None else MetricRepo(queries), lambda: datetime.now(UTC))
     api = EdgeApi(
         status,
         lambda: readiness.terminating,

@@ -21,9 +21,9 @@ from sandbank.clickhouse.schema import Schema
 from sandbank.db.database import Database
 from sandbank.domain.development import API_KEY
 from sandbank.state.catalog import MemoryCatalog
-from tests.integration.api.conftest import LiveApi, free_port, seed
+from tests.integration.api.conftest import free_port, seed
 from tests.integration.api.grpc_node import GrpcNode
-from tests.integration.api.test_sandboxes import create, refused
+from tests.integration.api.test_sandboxes import refused
 
 TEAM = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5"
 KEYS = {"timestamp", "timestampUnix", "cpuCount", "cpuUsedPct", "memUsed", "memTotal", "memCache", "diskUsed", "diskTotal"}
@@ -211,10 +211,3 @@ async def test_a_store_that_is_away_is_said_to_be_and_sandboxes_go_on(bereft: Me
         assert answer.status_code == 503
     assert (await bereft.client.get(f"/sandboxes/{sandbox_id}")).status_code == 200
     assert (await bereft.client.delete(f"/sandboxes/{sandbox_id}")).status_code == 204
-
-
-async def test_metrics_that_are_off_are_said_to_be_and_not_asked_for_again(api: LiveApi) -> None:
-    sandbox_id = (await create(api))["sandboxID"]
-    answer = await api.client.get(f"/sandboxes/{sandbox_id}/metrics")
-    refused(answer, 503, "metrics are off")
-    assert answer.headers["Should-Retry"] == "false"

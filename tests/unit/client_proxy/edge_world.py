@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbank.analytics.clickhouse_metrics import NoMetrics
 from sandbank.analytics.metrics import MetricStore
 from sandbank.client_proxy.core.cluster import Cluster, ClusterNode, NodeStatus
 from sandbank.client_proxy.core.readiness import ProxyStatus
@@ -49,7 +48,7 @@ class World:
     told: list[tuple[str, NodeStatus]] = field(default_factory=list)
     catalog: MemoryCatalog = field(default_factory=MemoryCatalog)
     logs: LogStore | None = None
-    metrics: MetricStore = field(default_factory=NoMetrics)
+    metrics: MetricStore | None = None
 
     def __post_init__(self) -> None:
         self.cluster = Cluster(lambda: self.now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from sandbank.analytics.clickhouse_metrics import NoMetrics
+from sandbank.analytics.clickhouse_metrics import MetricRepo
 from sandbank.analytics.metrics import SandboxPoint
 from sandbank.domain.log_query import LogEntry, LogQuery
 from tests.unit.client_proxy.edge_world import NOON, World, error
@@ -31,7 +31,7 @@ class Logs:
         return [LogEntry.of_line(number, json.dumps({"message": f"m{number}", "level": "warn", "step": "base"})) for number in range(3)]
 
 
-class Metrics(NoMetrics):
+class Metrics(MetricRepo):
     """One point."""
 
     def __init__(self) -> None:

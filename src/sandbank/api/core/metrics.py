@@ -24,35 +24,40 @@ _LATEST = datetime(2299, 12, 31, tzinfo=UTC)
 
 
 class MetricReader:
-    """Answers for one team at a time: what belongs to others is not there."""
+    """Answers for one team at a time: what belongs to others is not there. `InvalidError` where metrics are off, as with logs."""
 
-    def __init__(self, store: MetricStore, clock: Clock) -> None:
+    def __init__(self, store: MetricStore | None, clock: Clock) -> None:
         self._store = store
         self._clock = clock
 
     async def of_sandbox(self, team: Team, sandbox_id: str, start: int | None, end: int | None) -> Sequence[SandboxPoint]:
         """Oldest first, by default all there is; unix seconds. `InvalidError` for a range that cannot be."""
-        return await sandbox_series(self._store, team.team_id, sandbox_id, start, end, self._clock())
+        return await sandbox_series(self._kept(), team.team_id, sandbox_id, start, end, self._clock())
 
     async def of_sandboxes(self, team: Team, sandbox_ids: Sequence[str]) -> Mapping[str, SandboxPoint]:
         """The latest point of each that has any."""
-        return await latest_points(self._store, team.team_id, sandbox_ids)
+        return await latest_points(self._kept(), team.team_id, sandbox_ids)
 
     async def of_team(self, team: Team, team_id: str, start: int | None, end: int | None) -> Sequence[TeamPoint]:
         """Oldest first, by default of the last 7 days."""
         from_at, to_at = self._team_range(team, team_id, start, end)
-        known_until = min(to_at, self._clock())
+        store, known_until = self._kept(), min(to_at, self._clock())
         if from_at > known_until:
             return []
-        return await self._store.team_series(team.team_id, from_at, known_until, step_seconds(to_at - from_at))
+        return await store.team_series(team.team_id, from_at, known_until, step_seconds(to_at - from_at))
 
     async def peak_of_team(self, team: Team, team_id: str, metric: str, start: int | None, end: int | None) -> Peak:
         """The highest value; 0 where there is none."""
         from_at, to_at = self._team_range(team, team_id, start, end)
-        known_until, peak = min(to_at, self._clock()), None
+        store, known_until, peak = self._kept(), min(to_at, self._clock()), None
         if from_at <= known_until:
-            peak = await self._store.team_peak(team.team_id, metric, from_at, known_until, step_seconds(to_at - from_at))
+            peak = await store.team_peak(team.team_id, metric, from_at, known_until, step_seconds(to_at - from_at))
         return peak if peak is not None else Peak(to_at, 0)
+
+    def _kept(self) -> MetricStore:
+        if self._store is None:
+            raise InvalidError("metrics are off: this installation has no CLICKHOUSE_CONNECTION_STRING")
+        return self._store
 
     def _team_range(self, team: Team, team_id: str, start: int | None, end: int | None) -> tuple[datetime, datetime]:
         if team_id != team.team_id:

@@ -29,7 +29,7 @@ Parameters = Mapping[str, str]
 class EdgeAnalytics:
     """Reads from the stores that the API reads from. A store that is None is not configured: `UnavailableError`."""
 
-    def __init__(self, logs: LogStore | None, metrics: MetricStore, clock: Callable[[], datetime]) -> None:
+    def __init__(self, logs: LogStore | None, metrics: MetricStore | None, clock: Callable[[], datetime]) -> None:
         self._logs = logs
         self._metrics = metrics
         self._clock = clock
@@ -83,20 +83,25 @@ class EdgeAnalytics:
         asked = read_query(request, SandboxMetrics)
         sandbox_id = parse_sandbox_id(parameters["sandbox_id"])
         async with self._turns:
-            points = await sandbox_series(self._metrics, str(asked.team_id), sandbox_id, asked.start, asked.end, self._clock())
+            points = await sandbox_series(self._measured(), str(asked.team_id), sandbox_id, asked.start, asked.end, self._clock())
             return json_answer([_point_shape(point) for point in points])
 
     async def _latest(self, request: Request, parameters: Parameters) -> Answer:
         asked = read_query(request, LatestMetrics)
         sandbox_ids = list(dict.fromkeys(parse_sandbox_id(one) for one in asked.sandbox_ids.split(",")))
         async with self._turns:
-            found = await latest_points(self._metrics, str(asked.team_id), sandbox_ids)
+            found = await latest_points(self._measured(), str(asked.team_id), sandbox_ids)
             return json_answer({"sandboxes": {sandbox_id: _point_shape(point) for sandbox_id, point in found.items()}})
 
     async def _find(self, query: LogQuery) -> Sequence[LogEntry]:
         if self._logs is None:
             raise UnavailableError("logs are off: this client proxy has neither LOKI_URL nor CLICKHOUSE_CONNECTION_STRING")
         return await self._logs.find(query) if query.limit and query.start_ns < query.end_ns else []
+
+    def _measured(self) -> MetricStore:
+        if self._metrics is None:
+            raise UnavailableError("metrics are off: this client proxy has no CLICKHOUSE_CONNECTION_STRING")
+        return self._metrics
 
     def _window(self, start_ms: int | None, end_ms: int | None) -> tuple[int, int]:
         """Nanoseconds: until now and a week at most, as at the API (rest-api contract §13)."""
