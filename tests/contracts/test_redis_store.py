@@ -225,6 +225,28 @@ async def test_known_routes_hold_while_the_catalog_is_away() -> None:
         await cached.find("i1")
 
 
+async def test_known_routes_do_not_wait_for_a_catalog_that_hangs() -> None:
+    class Hanging(_Away):
+        async def find(self, sandbox_id: str) -> CatalogEntry | None:
+            if self.is_away:
+                self.asked += 1
+                await asyncio.Event().wait()
+            return await MemoryCatalog.find(self, sandbox_id)
+
+    catalog, now = Hanging(), [0.0]
+    cached = CachedCatalog(catalog, lambda: now[0])
+    await cached.put(CatalogEntry("i1", "e1", "n1", "10.0.0.1", datetime.now(UTC), 24))
+    now[0] = 1.5
+    assert cached.find_fresh("i1") is None
+    catalog.is_away = True
+    async with asyncio.timeout(5):
+        found = await cached.find("i1")
+    assert found is not None
+    # Nor does each request wait anew.
+    assert cached.find_fresh("i1") == found
+    assert catalog.asked == 1
+
+
 @pytest.mark.parametrize("text", ['{"sandboxID":"i1","teamID":"t1"}', "null", "{", '{"state":[]}'])
 async def test_a_record_that_cannot_be_read_stops_nobody_and_is_replaced(redis: Redis, text: str) -> None:
     """By what its node says: to the reconciler it is a sandbox that nobody knows."""

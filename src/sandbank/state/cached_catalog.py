@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from sandbank.domain.errors import UnavailableError
 from sandbank.state.catalog import Catalog, CatalogEntry
 
 _FRESH_SECONDS = 1.0
+_PATIENCE_SECONDS = 1.0
 _KEPT = 50_000
 
 _log = structlog.get_logger("sandbank.state")
@@ -37,15 +39,20 @@ class CachedCatalog:
 
     async def find(self, sandbox_id: str) -> CatalogEntry | None:
         """See `Catalog.find`; `UnavailableError` for a sandbox that was never asked for while the catalog is away."""
+        known = self._entries.get(sandbox_id)
+        if known is not None and _is_over(known[1]):
+            known = None
         try:
-            entry = await self._catalog.find(sandbox_id)
-        except UnavailableError as error:
+            async with asyncio.timeout(None if known is None else _PATIENCE_SECONDS):
+                entry = await self._catalog.find(sandbox_id)
+        except (UnavailableError, TimeoutError) as error:
             if not self._is_away:
                 self._is_away = True
-                _log.warning("the catalog cannot be asked; known routes go on to hold", reason=error.message)
-            known = self._entries.get(sandbox_id)
-            if known is None or _is_over(known[1]):
+                reason = error.message if isinstance(error, UnavailableError) else "it takes too long"
+                _log.warning("the catalog cannot be asked; known routes go on to hold", reason=reason)
+            if known is None:
                 raise
+            self._keep(known[1])  # or every request would wait for as long
             return known[1]
         if self._is_away:
             self._is_away = False
