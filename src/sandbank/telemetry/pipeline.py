@@ -126,6 +126,8 @@ def configure(settings: TelemetrySettings, *, version: str, node_id: str) -> Non
     global _current
     _current = None
     if settings.otel_endpoint is not None:
+        # A line for each odd word in the headers of whoever asks: strangers could fill the disk.
+        logging.getLogger("opentelemetry.trace").setLevel(logging.ERROR)
         _LOUD.addFilter(once := _OncePerOutage())
         for name in ("trace_exporter", "metric_exporter", "_log_exporter", "exporter"):
             logging.getLogger(f"opentelemetry.exporter.otlp.proto.grpc.{name}").addFilter(once)

@@ -32,6 +32,25 @@ def test_nothing_of_opentelemetry_is_loaded_without_a_collector() -> None:
     subprocess.run([sys.executable, "-c", _PROGRAM], check=True, timeout=60)
 
 
+_STRANGER = """
+import logging
+from sandbank.telemetry import pipeline
+from sandbank.telemetry.settings import TelemetrySettings
+from sandbank.telemetry.tracing import Tracer
+
+logging.basicConfig(format="%(name)s %(message)s", level=logging.INFO)
+pipeline.configure(TelemetrySettings(otel_endpoint="127.0.0.1:9"), version="1", node_id="n")
+carrier = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", "tracestate": ",".join("=" * 20)}
+with Tracer(pipeline.API).serving("request", carrier) as span:
+    assert span.trace_id == "0af7651916cd43dd8448eb211c80319c"
+"""
+
+
+def test_headers_of_strangers_write_nothing_into_the_log() -> None:
+    outcome = subprocess.run([sys.executable, "-c", _STRANGER], check=True, timeout=60, capture_output=True, text=True)
+    assert outcome.stderr == ""
+
+
 @pytest.mark.parametrize(
     ("variable", "value"), [("OTEL_COLLECTOR_GRPC_ENDPOINT", "h:4317"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://h:1")]
 )
