@@ -10,21 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.clickhouse.schema import Schema
-from sandbank.contracts.orchestrator import SandboxConfig
+from sandbank.contracts.orchestrator import SandboxConfig, SandboxDeleteRequest
 from sandbank.orchestrator.adapters import event_feed
 from sandbank.orchestrator.adapters.analytics import Analytics
 from sandbank.orchestrator.adapters.event_feed import EventFeed
 from sandbank.orchestrator.core.events import CREATED, UPDATED, EventFan, LifecycleEvent, killed
 from sandbank.orchestrator.core.sandbox import RunningSandbox
+from sandbank.rpc.orchestrator import OrchestratorClient
 from sandbank.state import redis_event_stream
 from sandbank.state.redis_connection import connect
 from sandbank.state.redis_event_stream import RedisEventStream
 from tests.product.redis import RedisServer
+from tests.unit.orchestrator.test_service import World, new_request
 
 TEAM, OTHER = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5", "11111111-2222-4333-8444-555555555555"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -126,12 +129,31 @@ async def test_a_dead_redis_keeps_no_event_from_clickhouse(running: Running, tmp
     try:
         await Schema(client).up()
         running.server.stop()
-        analytics, event = Analytics(client), LifecycleEvent(CREATED, NOON, sandbox())
+        # Now: rows that are older than a week are removed.
+        analytics, event = Analytics(client), LifecycleEvent(CREATED, datetime.now(UTC), sandbox())
         EventFan([running.feed, analytics]).emit(event)
         await analytics.stop()
         assert await client.query("SELECT toString(id) FROM sandbox_events") == [(str(event.event_id),)]
     finally:
         await client.close()
+
+
+async def test_a_node_tells_of_its_sandboxes_and_creates_while_redis_is_dead(running: Running, tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.settings = world.settings.model_copy(update={"redis_url": SecretStr(running.server.url)})
+    await running.redis.set("wh:team", "1")
+    service = world.new_service()
+    await service.start()
+    node = OrchestratorClient(service.address)
+    running.server.stop()
+    request = new_request()
+    await node.create(request)
+    await node.delete(SandboxDeleteRequest(sandbox_id=request.sandbox.sandbox_id))
+    running.server.start()
+    await node.close()
+    await running.ids(2)
+    await service.stop()
+    assert [payload["type"] for payload in await payloads(running.redis)] == ["sandbox.lifecycle.created", "sandbox.lifecycle.killed"]
 
 
 async def test_what_waits_is_bounded_and_the_oldest_make_room(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
