@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -47,16 +46,12 @@ def build_orchestrator(settings: NodeSettings, clickhouse: ClickHouse | None = N
     fields: dict[str, Any] = {
         "data_dir": settings.data_dir,
         "run_dir": settings.run_dir,
-        "api_grpc_address": f"unix:{_internal_socket(settings)}",
+        "api_grpc_address": f"unix:{settings.internal_socket}",
         "orchestrator_bind": settings.orchestrator_bind,
         "orchestrator_port": settings.orchestrator_port,
         "orchestrator_proxy_port": settings.orchestrator_proxy_port,
     }
     return build_orchestrator_service(OrchestratorSettings(**fields), clickhouse=clickhouse)
-
-
-def _internal_socket(settings: NodeSettings) -> Path:
-    return settings.run_dir / "api.sock"
 
 
 def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSettings:
@@ -66,7 +61,7 @@ def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSetting
         api_port=settings.api_port,
         data_dir=settings.data_dir,
         nodes=(settings.orchestrator_address,),
-        internal_socket=_internal_socket(settings),
+        internal_socket=settings.internal_socket,
         allow_seeded_credentials=not settings.is_exposed,
         domain=str(settings.public_domain),
     )

@@ -91,8 +91,8 @@ class Installation:
         write_atomically(self._pid_file, f"{service.pid}\n".encode())
 
     def forget(self) -> None:
-        """Remove what `note` wrote, after an orderly stop that left no sandbox."""
-        for file in (self._note_file, self._pid_file, self._end_file):
+        """Remove what `note` wrote and what a killed service left, after a stop that left no sandbox."""
+        for file in (self._note_file, self._pid_file, self._end_file, self.settings.internal_socket):
             file.unlink(missing_ok=True)
 
     def find_service(self) -> RunningService | None:

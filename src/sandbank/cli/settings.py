@@ -117,6 +117,11 @@ class NodeSettings(BaseSettings):
         return f"{_reachable(self.bind)}:{self.api_port}"
 
     @property
+    def internal_socket(self) -> Path:
+        """Where the API answers this node."""
+        return self.run_dir / "api.sock"
+
+    @property
     def artifacts_dir(self) -> Path:
         """Templates and snapshots."""
         return self.data_dir / "artifacts"
