@@ -7,7 +7,9 @@ from collections import OrderedDict
 from sandbank.domain.sandbox import Sandbox
 from sandbank.state.sandbox_codec import decode
 
-_MOST_BYTES = 32 * 1024 * 1024
+# Of text; decoded, a record takes about ten times that. It holds 10,000 sandboxes as SDKs make
+# them: a list that goes over more than fit finds none of them again.
+_MOST_BYTES = 16 * 1024 * 1024
 
 
 class DecodedRecords:
