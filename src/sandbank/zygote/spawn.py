@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import resource
 import socket
+from collections.abc import Callable
 
+from sandbank.runtime.drivers.namespaces.restore_request import FURNISH, RESTORE
 from sandbank.runtime.drivers.namespaces.spawn_request import SPAWN, SpawnRequest
 from sandbank.runtime.linux import libc, mounts, privileges, seccomp, title
 from sandbank.runtime.rootfs import resources, root, stage
-from sandbank.zygote import init
+from sandbank.zygote import files, init, restore
 
 ENVD_PORT = 49983
 _BACKLOG = 1024
@@ -30,13 +32,15 @@ def wait(descriptor: int) -> None:
 
     Such a fork shares the zygote's memory and holds nothing of any sandbox. It ends with the service, whose end of the socket closes.
     """
-    _write("/proc/self/oom_score_adj", str(_OOM_SCORE))
+    files.write("/proc/self/oom_score_adj", str(_OOM_SCORE))
     _set_limits()
     with socket.socket(fileno=descriptor) as peer:
         data, descriptors, _flags, _address = socket.recv_fds(peer, 64, 4)
         # Closed by the block's end: nothing of the service is left here but what came with the request.
-    if data == SPAWN.encode() and len(descriptors) == 4:
-        spawn(*descriptors)
+    work = _WORK.get(data.decode(errors="replace"))
+    if work is not None and len(descriptors) == 4:
+        work(*descriptors)
+        os._exit(0)
     os._exit(0 if not data else 1)
 
 
@@ -47,10 +51,10 @@ def spawn(request_fd: int, userns_fd: int, netns_fd: int, report_fd: int) -> Non
     """
     step = "read the request"
     try:
-        request = SpawnRequest.decode(_read_all(request_fd))
+        request = SpawnRequest.decode(files.read_all(request_fd))
         step = "join the cgroups"
         for path in request.join_cgroups:
-            _write(path, "0")
+            files.write(path, "0")
         if request.processors:
             os.sched_setaffinity(0, request.processors)
         step = "enter the network namespace"
@@ -129,17 +133,8 @@ def _highest_descriptor() -> int:
     return max(int(name) for name in os.listdir("/proc/self/fd"))
 
 
-def _read_all(descriptor: int) -> bytes:
-    return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-
-
-def _write(path: str, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
-
-
 def _report(descriptor: int, line: str) -> None:
     os.write(descriptor, f"{line}\n".encode())
+
+
+_WORK: dict[str, Callable[[int, int, int, int], None]] = {SPAWN: spawn, RESTORE: restore.restore, FURNISH: restore.furnish}

@@ -19,24 +19,38 @@ def processors() -> tuple[str, ...]:
     return tuple(f"{block}\n\n" for block in blocks if block.startswith("processor"))
 
 
+_ONLINE = "/sys/devices/system/cpu/online"
+
+
 def show(root: str, memory_bytes: int, cpu_count: int) -> None:
     """Cover the node's figures below `root`. The files belong to the sandbox's root, for its agent keeps the first one true."""
     mounts.mount("tmpfs", FACTS, "tmpfs", _NO_PROGRAMS, "size=1m,mode=755")
+    for target, text in _covers(memory_bytes, cpu_count).items():
+        if os.path.exists(root + target):
+            mounts.bind(_write(target, text), root + target)
+
+
+def prepare(memory_bytes: int, cpu_count: int, base_uid: int) -> None:
+    """The same files, made by root of the node for a sandbox whose root is `base_uid`; it is for others to cover anything with them."""
+    mounts.mount("tmpfs", FACTS, "tmpfs", _NO_PROGRAMS, f"size=1m,mode=755,uid={base_uid},gid={base_uid}")
+    for target, text in _covers(memory_bytes, cpu_count).items():
+        os.chown(_write(target, text), base_uid, base_uid)
+
+
+def _covers(memory_bytes: int, cpu_count: int) -> dict[str, str]:
     kib = f"{memory_bytes >> 10:>8} kB\n"
-    _cover(f"{root}/proc/meminfo", "meminfo", f"MemTotal:       {kib}MemFree:        {kib}MemAvailable:   {kib}")
-    if cpu_count >= len(processors()):
-        return
-    _cover(f"{root}/proc/cpuinfo", "cpuinfo", "".join(processors()[:cpu_count]))
-    _cover(f"{root}/sys/devices/system/cpu/online", "online", "0\n" if cpu_count == 1 else f"0-{cpu_count - 1}\n")
+    covers = {"/proc/meminfo": f"MemTotal:       {kib}MemFree:        {kib}MemAvailable:   {kib}"}
+    if cpu_count < len(processors()):
+        covers["/proc/cpuinfo"] = "".join(processors()[:cpu_count])
+        covers[_ONLINE] = "0\n" if cpu_count == 1 else f"0-{cpu_count - 1}\n"
+    return covers
 
 
-def _cover(target: str, name: str, text: str) -> None:
-    if not os.path.exists(target):
-        return
-    path = f"{FACTS}/{name}"
+def _write(target: str, text: str) -> str:
+    path = f"{FACTS}/{os.path.basename(target)}"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
-    mounts.bind(path, target)
+    return path

@@ -1,0 +1,41 @@
+"""What the driver asks of the zygote to bring a sandbox back, as it travels between them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+# To a fork made ahead; descriptors: the request in a memory file, the slot's user namespace, the socket that CRIU speaks on, pipe for reports.
+RESTORE = "restore"
+# To another, while CRIU waits; descriptors: the request, the new user namespace, CRIU's mount namespace, pipe for reports.
+FURNISH = "furnish"
+
+# Where CRIU finds its socket and, from `FIRST_FILE` on, the files that the frozen processes have mapped.
+CRIU_SOCKET, FIRST_FILE = 3, 100
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """One sandbox to bring back. Paths are the node's; `files` are opened for CRIU in their order, from descriptor `FIRST_FILE` on."""
+
+    criu: list[str]
+    stage: str
+    layers: list[str]
+    upper: str
+    join_cgroups: list[str]
+    show_cgroups: dict[str, str]
+    memory_bytes: int
+    cpu_count: int
+    processors: tuple[int, ...]
+    base_uid: int
+    files: list[str]
+    volumes: list[str] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """As it is put into the memory file."""
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def decode(data: bytes) -> RestoreRequest:
+        """The opposite of `encode`."""
+        return RestoreRequest(**json.loads(data))

@@ -1,0 +1,1 @@
+"""Memory and files of a sandbox as they were at one moment, on disk."""
