@@ -10,11 +10,18 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class CriuNetworkLock(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CRIU_LOCK_NONE: _ClassVar[CriuNetworkLock]
+    CRIU_LOCK_IPTABLES: _ClassVar[CriuNetworkLock]
+    CRIU_LOCK_NFTABLES: _ClassVar[CriuNetworkLock]
     CRIU_LOCK_SKIP: _ClassVar[CriuNetworkLock]
 
 class CriuCgroups(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CRIU_CGROUPS_IGNORE: _ClassVar[CriuCgroups]
+    CRIU_CGROUPS_NONE: _ClassVar[CriuCgroups]
+    CRIU_CGROUPS_PROPS: _ClassVar[CriuCgroups]
+    CRIU_CGROUPS_SOFT: _ClassVar[CriuCgroups]
+    CRIU_CGROUPS_FULL: _ClassVar[CriuCgroups]
+    CRIU_CGROUPS_STRICT: _ClassVar[CriuCgroups]
 
 class CriuRequestType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -22,17 +29,30 @@ class CriuRequestType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CRIU_DUMP: _ClassVar[CriuRequestType]
     CRIU_RESTORE: _ClassVar[CriuRequestType]
     CRIU_CHECK: _ClassVar[CriuRequestType]
+    CRIU_PRE_DUMP: _ClassVar[CriuRequestType]
     CRIU_NOTIFY: _ClassVar[CriuRequestType]
+    CRIU_FEATURE_CHECK: _ClassVar[CriuRequestType]
     CRIU_VERSION: _ClassVar[CriuRequestType]
+    CRIU_SINGLE_PRE_DUMP: _ClassVar[CriuRequestType]
 CRIU_LOCK_NONE: CriuNetworkLock
+CRIU_LOCK_IPTABLES: CriuNetworkLock
+CRIU_LOCK_NFTABLES: CriuNetworkLock
 CRIU_LOCK_SKIP: CriuNetworkLock
 CRIU_CGROUPS_IGNORE: CriuCgroups
+CRIU_CGROUPS_NONE: CriuCgroups
+CRIU_CGROUPS_PROPS: CriuCgroups
+CRIU_CGROUPS_SOFT: CriuCgroups
+CRIU_CGROUPS_FULL: CriuCgroups
+CRIU_CGROUPS_STRICT: CriuCgroups
 CRIU_EMPTY: CriuRequestType
 CRIU_DUMP: CriuRequestType
 CRIU_RESTORE: CriuRequestType
 CRIU_CHECK: CriuRequestType
+CRIU_PRE_DUMP: CriuRequestType
 CRIU_NOTIFY: CriuRequestType
+CRIU_FEATURE_CHECK: CriuRequestType
 CRIU_VERSION: CriuRequestType
+CRIU_SINGLE_PRE_DUMP: CriuRequestType
 
 class CriuInheritFd(_message.Message):
     __slots__ = ("key", "fd")
@@ -42,8 +62,16 @@ class CriuInheritFd(_message.Message):
     fd: int
     def __init__(self, key: _Optional[str] = ..., fd: _Optional[int] = ...) -> None: ...
 
+class CriuJoinNamespace(_message.Message):
+    __slots__ = ("ns", "ns_file")
+    NS_FIELD_NUMBER: _ClassVar[int]
+    NS_FILE_FIELD_NUMBER: _ClassVar[int]
+    ns: str
+    ns_file: str
+    def __init__(self, ns: _Optional[str] = ..., ns_file: _Optional[str] = ...) -> None: ...
+
 class CriuOptions(_message.Message):
-    __slots__ = ("images_dir_fd", "pid", "leave_running", "ext_unix_sk", "tcp_established", "shell_job", "file_locks", "log_level", "log_file", "notify_scripts", "root", "parent_img", "track_mem", "work_dir_fd", "link_remap", "rst_sibling", "inherit_fd", "manage_cgroups_mode", "ghost_limit", "irmap_scan_paths", "external", "empty_ns", "freeze_cgroup", "timeout", "tcp_skip_in_flight", "orphan_pts_master", "network_lock", "mntns_compat_mode", "skip_file_rwx_check", "leave_stopped")
+    __slots__ = ("images_dir_fd", "pid", "leave_running", "ext_unix_sk", "tcp_established", "shell_job", "file_locks", "log_level", "log_file", "notify_scripts", "root", "parent_img", "track_mem", "auto_dedup", "work_dir_fd", "link_remap", "force_irmap", "rst_sibling", "inherit_fd", "manage_cgroups_mode", "ghost_limit", "irmap_scan_paths", "external", "empty_ns", "join_ns", "freeze_cgroup", "timeout", "tcp_skip_in_flight", "lazy_pages", "orphan_pts_master", "tcp_close", "lsm_profile", "network_lock", "mntns_compat_mode", "skip_file_rwx_check", "leave_stopped")
     IMAGES_DIR_FD_FIELD_NUMBER: _ClassVar[int]
     PID_FIELD_NUMBER: _ClassVar[int]
     LEAVE_RUNNING_FIELD_NUMBER: _ClassVar[int]
@@ -57,8 +85,10 @@ class CriuOptions(_message.Message):
     ROOT_FIELD_NUMBER: _ClassVar[int]
     PARENT_IMG_FIELD_NUMBER: _ClassVar[int]
     TRACK_MEM_FIELD_NUMBER: _ClassVar[int]
+    AUTO_DEDUP_FIELD_NUMBER: _ClassVar[int]
     WORK_DIR_FD_FIELD_NUMBER: _ClassVar[int]
     LINK_REMAP_FIELD_NUMBER: _ClassVar[int]
+    FORCE_IRMAP_FIELD_NUMBER: _ClassVar[int]
     RST_SIBLING_FIELD_NUMBER: _ClassVar[int]
     INHERIT_FD_FIELD_NUMBER: _ClassVar[int]
     MANAGE_CGROUPS_MODE_FIELD_NUMBER: _ClassVar[int]
@@ -66,10 +96,14 @@ class CriuOptions(_message.Message):
     IRMAP_SCAN_PATHS_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     EMPTY_NS_FIELD_NUMBER: _ClassVar[int]
+    JOIN_NS_FIELD_NUMBER: _ClassVar[int]
     FREEZE_CGROUP_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     TCP_SKIP_IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
+    LAZY_PAGES_FIELD_NUMBER: _ClassVar[int]
     ORPHAN_PTS_MASTER_FIELD_NUMBER: _ClassVar[int]
+    TCP_CLOSE_FIELD_NUMBER: _ClassVar[int]
+    LSM_PROFILE_FIELD_NUMBER: _ClassVar[int]
     NETWORK_LOCK_FIELD_NUMBER: _ClassVar[int]
     MNTNS_COMPAT_MODE_FIELD_NUMBER: _ClassVar[int]
     SKIP_FILE_RWX_CHECK_FIELD_NUMBER: _ClassVar[int]
@@ -87,8 +121,10 @@ class CriuOptions(_message.Message):
     root: str
     parent_img: str
     track_mem: bool
+    auto_dedup: bool
     work_dir_fd: int
     link_remap: bool
+    force_irmap: bool
     rst_sibling: bool
     inherit_fd: _containers.RepeatedCompositeFieldContainer[CriuInheritFd]
     manage_cgroups_mode: CriuCgroups
@@ -96,25 +132,39 @@ class CriuOptions(_message.Message):
     irmap_scan_paths: _containers.RepeatedScalarFieldContainer[str]
     external: _containers.RepeatedScalarFieldContainer[str]
     empty_ns: int
+    join_ns: _containers.RepeatedCompositeFieldContainer[CriuJoinNamespace]
     freeze_cgroup: str
     timeout: int
     tcp_skip_in_flight: bool
+    lazy_pages: bool
     orphan_pts_master: bool
+    tcp_close: bool
+    lsm_profile: str
     network_lock: CriuNetworkLock
     mntns_compat_mode: bool
     skip_file_rwx_check: bool
     leave_stopped: bool
-    def __init__(self, images_dir_fd: _Optional[int] = ..., pid: _Optional[int] = ..., leave_running: _Optional[bool] = ..., ext_unix_sk: _Optional[bool] = ..., tcp_established: _Optional[bool] = ..., shell_job: _Optional[bool] = ..., file_locks: _Optional[bool] = ..., log_level: _Optional[int] = ..., log_file: _Optional[str] = ..., notify_scripts: _Optional[bool] = ..., root: _Optional[str] = ..., parent_img: _Optional[str] = ..., track_mem: _Optional[bool] = ..., work_dir_fd: _Optional[int] = ..., link_remap: _Optional[bool] = ..., rst_sibling: _Optional[bool] = ..., inherit_fd: _Optional[_Iterable[_Union[CriuInheritFd, _Mapping]]] = ..., manage_cgroups_mode: _Optional[_Union[CriuCgroups, str]] = ..., ghost_limit: _Optional[int] = ..., irmap_scan_paths: _Optional[_Iterable[str]] = ..., external: _Optional[_Iterable[str]] = ..., empty_ns: _Optional[int] = ..., freeze_cgroup: _Optional[str] = ..., timeout: _Optional[int] = ..., tcp_skip_in_flight: _Optional[bool] = ..., orphan_pts_master: _Optional[bool] = ..., network_lock: _Optional[_Union[CriuNetworkLock, str]] = ..., mntns_compat_mode: _Optional[bool] = ..., skip_file_rwx_check: _Optional[bool] = ..., leave_stopped: _Optional[bool] = ...) -> None: ...
+    def __init__(self, images_dir_fd: _Optional[int] = ..., pid: _Optional[int] = ..., leave_running: _Optional[bool] = ..., ext_unix_sk: _Optional[bool] = ..., tcp_established: _Optional[bool] = ..., shell_job: _Optional[bool] = ..., file_locks: _Optional[bool] = ..., log_level: _Optional[int] = ..., log_file: _Optional[str] = ..., notify_scripts: _Optional[bool] = ..., root: _Optional[str] = ..., parent_img: _Optional[str] = ..., track_mem: _Optional[bool] = ..., auto_dedup: _Optional[bool] = ..., work_dir_fd: _Optional[int] = ..., link_remap: _Optional[bool] = ..., force_irmap: _Optional[bool] = ..., rst_sibling: _Optional[bool] = ..., inherit_fd: _Optional[_Iterable[_Union[CriuInheritFd, _Mapping]]] = ..., manage_cgroups_mode: _Optional[_Union[CriuCgroups, str]] = ..., ghost_limit: _Optional[int] = ..., irmap_scan_paths: _Optional[_Iterable[str]] = ..., external: _Optional[_Iterable[str]] = ..., empty_ns: _Optional[int] = ..., join_ns: _Optional[_Iterable[_Union[CriuJoinNamespace, _Mapping]]] = ..., freeze_cgroup: _Optional[str] = ..., timeout: _Optional[int] = ..., tcp_skip_in_flight: _Optional[bool] = ..., lazy_pages: _Optional[bool] = ..., orphan_pts_master: _Optional[bool] = ..., tcp_close: _Optional[bool] = ..., lsm_profile: _Optional[str] = ..., network_lock: _Optional[_Union[CriuNetworkLock, str]] = ..., mntns_compat_mode: _Optional[bool] = ..., skip_file_rwx_check: _Optional[bool] = ..., leave_stopped: _Optional[bool] = ...) -> None: ...
+
+class CriuFeatures(_message.Message):
+    __slots__ = ("mem_track", "lazy_pages")
+    MEM_TRACK_FIELD_NUMBER: _ClassVar[int]
+    LAZY_PAGES_FIELD_NUMBER: _ClassVar[int]
+    mem_track: bool
+    lazy_pages: bool
+    def __init__(self, mem_track: _Optional[bool] = ..., lazy_pages: _Optional[bool] = ...) -> None: ...
 
 class CriuRequest(_message.Message):
-    __slots__ = ("type", "opts", "notify_success")
+    __slots__ = ("type", "opts", "notify_success", "features")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     OPTS_FIELD_NUMBER: _ClassVar[int]
     NOTIFY_SUCCESS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     type: CriuRequestType
     opts: CriuOptions
     notify_success: bool
-    def __init__(self, type: _Optional[_Union[CriuRequestType, str]] = ..., opts: _Optional[_Union[CriuOptions, _Mapping]] = ..., notify_success: _Optional[bool] = ...) -> None: ...
+    features: CriuFeatures
+    def __init__(self, type: _Optional[_Union[CriuRequestType, str]] = ..., opts: _Optional[_Union[CriuOptions, _Mapping]] = ..., notify_success: _Optional[bool] = ..., features: _Optional[_Union[CriuFeatures, _Mapping]] = ...) -> None: ...
 
 class CriuRestored(_message.Message):
     __slots__ = ("pid",)
@@ -141,12 +191,13 @@ class CriuVersion(_message.Message):
     def __init__(self, major_number: _Optional[int] = ..., minor_number: _Optional[int] = ..., sublevel: _Optional[int] = ...) -> None: ...
 
 class CriuResponse(_message.Message):
-    __slots__ = ("type", "success", "restore", "notify", "cr_errno", "cr_errmsg", "version")
+    __slots__ = ("type", "success", "restore", "notify", "cr_errno", "features", "cr_errmsg", "version")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     SUCCESS_FIELD_NUMBER: _ClassVar[int]
     RESTORE_FIELD_NUMBER: _ClassVar[int]
     NOTIFY_FIELD_NUMBER: _ClassVar[int]
     CR_ERRNO_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     CR_ERRMSG_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     type: CriuRequestType
@@ -154,6 +205,7 @@ class CriuResponse(_message.Message):
     restore: CriuRestored
     notify: CriuNotice
     cr_errno: int
+    features: CriuFeatures
     cr_errmsg: str
     version: CriuVersion
-    def __init__(self, type: _Optional[_Union[CriuRequestType, str]] = ..., success: _Optional[bool] = ..., restore: _Optional[_Union[CriuRestored, _Mapping]] = ..., notify: _Optional[_Union[CriuNotice, _Mapping]] = ..., cr_errno: _Optional[int] = ..., cr_errmsg: _Optional[str] = ..., version: _Optional[_Union[CriuVersion, _Mapping]] = ...) -> None: ...
+    def __init__(self, type: _Optional[_Union[CriuRequestType, str]] = ..., success: _Optional[bool] = ..., restore: _Optional[_Union[CriuRestored, _Mapping]] = ..., notify: _Optional[_Union[CriuNotice, _Mapping]] = ..., cr_errno: _Optional[int] = ..., features: _Optional[_Union[CriuFeatures, _Mapping]] = ..., cr_errmsg: _Optional[str] = ..., version: _Optional[_Union[CriuVersion, _Mapping]] = ...) -> None: ...
