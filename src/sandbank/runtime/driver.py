@@ -96,7 +96,10 @@ class VolumeMount:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """One sandbox to be. `layers` are directories with root-owned, unshifted files, lowest first; none is ever written to."""
+    """One sandbox to be. `layers` are directories with root-owned, unshifted files, lowest first; none is ever written to.
+
+    With a `snapshot_id` it goes on where that snapshot was taken: layers, memory and disk limits are the snapshot's.
+    """
 
     sandbox_id: str
     template_id: str
@@ -107,6 +110,7 @@ class SandboxSpec:
     egress: EgressPolicy = OPEN
     volumes: tuple[VolumeMount, ...] = ()
     hostname: str = "e2b.local"
+    snapshot_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,22 @@ class Driver(Protocol):
 
         Connections that the new policy does not allow are broken off. `NotFoundError` when there is no such sandbox.
         """
+        ...
+
+    async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
+        """Write memory and files to disk as the snapshot of that name, and end the sandbox; on disk, whole, when it returns.
+
+        Finishes although the caller is cancelled. `ConflictError` with the reason when the sandbox cannot be saved, `UnavailableError` when
+        there is no room: it runs on as if nothing had been. `NotFoundError` when there is no such sandbox.
+        """
+        ...
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        """Whether a sandbox can be continued from it on this node."""
+        ...
+
+    async def remove_snapshot(self, snapshot_id: str) -> None:
+        """Idempotent."""
         ...
 
     async def stats(self, sandbox_id: str) -> SandboxStats:

@@ -1,9 +1,8 @@
-"""From a fork of the zygote to a CRIU that finds everything outside the frozen processes where it is to be."""
+"""From forks of the zygote to a CRIU that finds everything outside the frozen processes where it is to be."""
 
 from __future__ import annotations
 
 import os
-import socket
 
 from sandbank.runtime.drivers.namespaces.restore_request import CRIU_SOCKET, FIRST_FILE, RestoreRequest
 from sandbank.runtime.linux import libc, mounts
@@ -12,8 +11,8 @@ from sandbank.zygote import files
 from sandbank.zygote.namespaces import limit_watches
 
 
-def restore(request_fd: int, userns_fd: int, criu_fd: int, report_fd: int) -> None:
-    """Become CRIU, in the sandbox's cgroups and in a mount namespace where the stage is built.
+def restore(request_fd: int, criu_fd: int, report_fd: int) -> None:
+    """Become CRIU, in the sandbox's cgroups and in a mount namespace of its own, as whose child the sandbox will come to be.
 
     Reports on `report_fd`: `pid N`, its own, or `error TEXT`. The pipe closes when CRIU runs.
     """
@@ -24,18 +23,19 @@ def restore(request_fd: int, userns_fd: int, criu_fd: int, report_fd: int) -> No
         for path in request.join_cgroups:
             files.write(path, "0")
         # What is restored stays in the namespace that it is restored from: there the sandbox's own group is the root of all.
-        libc.unshare(libc.CLONE_NEWCGROUP)
+        libc.unshare(libc.CLONE_NEWCGROUP | libc.CLONE_NEWNS)
+        mounts.make_private()
         if request.processors:
             os.sched_setaffinity(0, request.processors)
-        step = "build the stage"
-        libc.unshare(libc.CLONE_NEWNS)
-        mounts.make_private()
-        stage.prepare(request.stage, request.layers, request.upper, userns_fd, request.show_cgroups, request.volumes)
-        resources.prepare(request.memory_bytes, request.cpu_count, request.base_uid)
         step = "open the agent's files"
-        _arrange(criu_fd, request.files, report_fd)
+        os.set_inheritable(report_fd, False)
+        for number, path in enumerate(request.files, FIRST_FILE):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            os.dup2(descriptor, number)
+            os.close(descriptor)
         os.write(report_fd, b"pid %d\n" % os.getpid())
         step = "start CRIU"
+        os.dup2(criu_fd, CRIU_SOCKET)
         os.chdir("/")
         os.execv(request.criu[0], [*request.criu, "swrk", str(CRIU_SOCKET)])
     except OSError as error:
@@ -43,53 +43,29 @@ def restore(request_fd: int, userns_fd: int, criu_fd: int, report_fd: int) -> No
         os._exit(1)
 
 
-def _arrange(criu_fd: int, paths: list[str], report_fd: int) -> None:
-    os.set_inheritable(report_fd, False)
-    os.dup2(criu_fd, CRIU_SOCKET)
-    for number, path in enumerate(paths, FIRST_FILE):
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        os.dup2(descriptor, number)
-        os.close(descriptor)
+def furnish(request_fd: int, mountns_fd: int, netns_fd: int, userns_fd: int, report_fd: int) -> None:
+    """Build the stage in the mount namespace of a pid 1 that CRIU has just made, and the root file system on it.
 
-
-def furnish(request_fd: int, userns_fd: int, mountns_fd: int, report_fd: int) -> None:
-    """Mount the root file system on CRIU's stage, owned by the user namespace that CRIU has just made; answers `done` or `error TEXT`.
-
-    Only so do programs with the set-user-ID bit have it for those inside.
+    That has to belong to the new user namespace, or else programs with the set-user-ID bit would not have it for those inside.
+    Answers `done` or `error TEXT`.
     """
     step = "read the request"
     try:
         request = RestoreRequest.decode(files.read_all(request_fd))
-        step = "enter the stage"
+        step = "enter the namespaces"
+        libc.setns(netns_fd, libc.CLONE_NEWNET)
         libc.setns(mountns_fd, libc.CLONE_NEWNS)
-        os.chdir(request.stage)
+        step = "build the stage"
+        stage.prepare(request.stage, request.layers, request.upper, userns_fd, request.show_cgroups, request.volumes)
+        resources.prepare(request.memory_bytes, request.cpu_count, request.base_uid)
+        step = "enter the user namespace"
+        libc.setns(userns_fd, libc.CLONE_NEWUSER)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
         step = "mount the root file system"
-        mine, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            _make_root(theirs, userns_fd, len(request.layers))
-        theirs.close()
-        said, descriptors, _, _ = socket.recv_fds(mine, 512, 1)
-        os.waitpid(pid, 0)
-        if not descriptors:
-            raise OSError(said.decode(errors="replace") or "it ended early")
-        mounts.attach(descriptors[0], stage.ROOT)
+        limit_watches()
+        mounts.mount("overlay", stage.ROOT, "overlay", mounts.MS_NODEV, stage.overlay_options(len(request.layers)))
         os.write(report_fd, b"done\n")
     except OSError as error:
         os.write(report_fd, f"error {step}: {error}\n".encode())
         os._exit(1)
-
-
-def _make_root(peer: socket.socket, userns_fd: int, layer_count: int) -> None:
-    try:
-        libc.setns(userns_fd, libc.CLONE_NEWUSER)
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        limit_watches()
-        libc.unshare(libc.CLONE_NEWNS)  # whose owner may mount
-        tree = mounts.overlay(stage.overlay_parameters(layer_count), mounts.MOUNT_ATTR_NODEV)
-        socket.send_fds(peer, [b"root"], [tree])
-    except OSError as error:
-        peer.send(str(error).encode())
-    finally:
-        os._exit(0)

@@ -15,6 +15,7 @@ from sandbank.zygote import files, init, restore
 
 ENVD_PORT = 49983
 _BACKLOG = 1024
+_MAX_DESCRIPTORS = 5
 # Below the sandbox's own processes, which the agent puts at +100: when memory runs out, they go first. Not below zero: what root of the
 # node writes is also the least that anything inside can give itself, and the node's own processes shall not have to go before those.
 _OOM_SCORE = 50
@@ -35,10 +36,10 @@ def wait(descriptor: int) -> None:
     files.write("/proc/self/oom_score_adj", str(_OOM_SCORE))
     _set_limits()
     with socket.socket(fileno=descriptor) as peer:
-        data, descriptors, _flags, _address = socket.recv_fds(peer, 64, 4)
+        data, descriptors, _flags, _address = socket.recv_fds(peer, 64, _MAX_DESCRIPTORS)
         # Closed by the block's end: nothing of the service is left here but what came with the request.
-    work = _WORK.get(data.decode(errors="replace"))
-    if work is not None and len(descriptors) == 4:
+    work, count = _WORK.get(data.decode(errors="replace"), (None, 0))
+    if work is not None and len(descriptors) == count:
         work(*descriptors)
         os._exit(0)
     os._exit(0 if not data else 1)
@@ -137,4 +138,5 @@ def _report(descriptor: int, line: str) -> None:
     os.write(descriptor, f"{line}\n".encode())
 
 
-_WORK: dict[str, Callable[[int, int, int, int], None]] = {SPAWN: spawn, RESTORE: restore.restore, FURNISH: restore.furnish}
+# What such a fork can be asked for, and the number of descriptors that come with it.
+_WORK: dict[str, tuple[Callable[..., None], int]] = {SPAWN: (spawn, 4), RESTORE: (restore.restore, 3), FURNISH: (restore.furnish, 5)}

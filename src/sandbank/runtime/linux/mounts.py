@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
 
 from sandbank.runtime.linux.libc import check, libc
 
@@ -14,16 +13,12 @@ MNT_DETACH = 0x2
 
 # The new mount calls and pivot_root: the former have one number on every architecture, the latter does not.
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
-_SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}[os.uname().machine]
 
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 0x1, 0x80000
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOUNT_ATTR_IDMAP = 0x100000
-MOUNT_ATTR_NODEV = 0x4
-_FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
-_CLOEXEC = 1  # of fsopen and of fsmount
 
 
 class _MountAttr(ctypes.Structure):
@@ -75,28 +70,11 @@ def bind_idmapped(source: str, target: str, userns_fd: int) -> None:
         attributes = _MountAttr(_MOUNT_ATTR_IDMAP, 0, 0, userns_fd)
         size = ctypes.c_size_t(ctypes.sizeof(attributes))
         check(libc.syscall(_SYS_MOUNT_SETATTR, tree, b"", _AT_EMPTY_PATH, ctypes.byref(attributes), size), f"idmap {source}")
-        attach(tree, target)
+        check(
+            libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH), f"attach {source} to {target}"
+        )
     finally:
         os.close(tree)
-
-
-def attach(tree: int, target: str) -> None:
-    """Put a mount that is nowhere yet, as its descriptor stands for it, on `target`."""
-    check(libc.syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target.encode(), _MOVE_MOUNT_F_EMPTY_PATH), f"attach to {target}")
-
-
-def overlay(parameters: Mapping[str, str | None], attributes: int) -> int:
-    """An overlay that is mounted nowhere yet, owned by this process's user namespace; a parameter without a value is a flag."""
-    context = check(libc.syscall(_SYS_FSOPEN, b"overlay", _CLOEXEC), "fsopen overlay")
-    try:
-        for name, value in parameters.items():
-            kind = _FSCONFIG_SET_FLAG if value is None else _FSCONFIG_SET_STRING
-            text = None if value is None else value.encode()
-            check(libc.syscall(_SYS_FSCONFIG, context, kind, name.encode(), text, 0), f"overlay {name}={value}")
-        check(libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0), "make the overlay")
-        return check(libc.syscall(_SYS_FSMOUNT, context, _CLOEXEC, attributes), "fsmount overlay")
-    finally:
-        os.close(context)
 
 
 def pivot_into(root: str) -> None:

@@ -103,6 +103,11 @@ class Routing:
         with _os_errors():
             self._route.link("set", index=index, state="up")
 
+    def move(self, index: int, netns: int) -> None:
+        """Put an interface into another network namespace, where it is down and without addresses."""
+        with _os_errors():
+            self._route.link("set", index=index, net_ns_fd=netns)
+
     def set_group(self, index: int, group: int) -> None:
         """Move an interface to another group."""
         with _os_errors():

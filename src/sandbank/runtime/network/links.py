@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +32,19 @@ class Links:
     async def connect(self, slot: Slot) -> None:
         """Make a slot's link, both ends up. `OSError` EEXIST while its name is taken; failed, nothing is left."""
         await self._run(lambda: self._connect(slot))
+
+    async def move(self, slot: Slot, netns_fd: int, addresses: Sequence[str]) -> None:
+        """Put the inner end of a slot's link into another network namespace, set up as in its own; `addresses` are its own as well.
+
+        What is bound to an address of an earlier slot stays reachable from inside by that.
+        """
+
+        def move() -> None:
+            with network_of(slot.netns_fd), Routing() as inside:
+                inside.move(inside.index_of(INNER_NAME), netns_fd)
+            _set_up_inside(slot, netns_fd, addresses)
+
+        await self._run(move)
 
     async def is_clean(self, slot: Slot) -> bool:
         """End what sockets a former tenant left and tell whether all is as it was made. False also when that cannot be told."""
@@ -91,14 +104,7 @@ class Links:
                     _write_sysctl(f"net/ipv4/conf/{slot.link_name}/{name}", value)
                 routing.add_address(index, slot.host_ip, slot.prefix_length)
                 routing.set_up(index)
-                with network_of(slot.netns_fd), Routing() as inside:
-                    _write_sysctl(f"net/ipv6/conf/{INNER_NAME}/disable_ipv6", "1", optional=True)
-                    _write_sysctl(*_PING_GROUPS)
-                    inside.set_up(inside.index_of("lo"))
-                    inner = inside.index_of(INNER_NAME)
-                    inside.add_address(inner, slot.ip, slot.prefix_length)
-                    inside.set_up(inner)
-                    inside.add_default_route(slot.host_ip)
+                _set_up_inside(slot, slot.netns_fd)
             except BaseException:
                 routing.delete(index)
                 raise
@@ -147,6 +153,20 @@ class Links:
                     if error.errno != errno.ENODEV:
                         raise
             return gone
+
+
+def _set_up_inside(slot: Slot, netns_fd: int, addresses: Sequence[str] = ()) -> None:
+    with network_of(netns_fd), Routing() as inside:
+        _write_sysctl(f"net/ipv6/conf/{INNER_NAME}/disable_ipv6", "1", optional=True)
+        _write_sysctl(*_PING_GROUPS)
+        loopback = inside.index_of("lo")
+        inside.set_up(loopback)
+        for address in addresses:
+            inside.add_address(loopback, address, 32)
+        inner = inside.index_of(INNER_NAME)
+        inside.add_address(inner, slot.ip, slot.prefix_length)
+        inside.set_up(inner)
+        inside.add_default_route(slot.host_ip)
 
 
 def _tolerating(number: int, work: Callable[[Routing], None]) -> None:

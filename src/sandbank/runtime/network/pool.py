@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -136,6 +136,17 @@ class SlotPool:
         if (slot := self._used.get(index)) is None:
             raise NotFoundError(f"slot {index} is not in use")
         return slot
+
+    async def move_in(self, slot: Slot, userns_fd: int, netns_fd: int, addresses: Sequence[str]) -> None:
+        """Have other namespaces take the place of the slot's own, which owns the descriptors from then on; `addresses` stay local ones.
+
+        `UnavailableError` when that is refused.
+        """
+        try:
+            await self._links.move(slot, netns_fd, addresses)
+        except OSError as error:
+            raise UnavailableError(f"slot {slot.index}: its link cannot be moved: {error}") from error
+        slot.replace_namespaces(userns_fd, netns_fd)
 
     async def set_egress(self, slot: Slot, sandbox_id: str, policy: EgressPolicy) -> None:
         """What its tenant may reach: in force when it returns, as before when it raises. `OPEN` is how a slot comes, and costs nothing.

@@ -19,6 +19,11 @@ class Slot:
     prefix_length: int
     link_name: str
 
+    def replace_namespaces(self, userns_fd: int, netns_fd: int) -> None:
+        """Let go of the namespaces and own these instead."""
+        self.close()
+        self.userns_fd, self.netns_fd = userns_fd, netns_fd
+
     def close(self) -> None:
         """Let go of the namespaces; they end with the last process or socket inside."""
         for name in ("userns_fd", "netns_fd"):

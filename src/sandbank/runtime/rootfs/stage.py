@@ -65,13 +65,8 @@ def volume_name(index: int) -> str:
 
 def overlay_options(layer_count: int) -> str:
     """Mount options of the overlay, whose upper layer and work directory live below `UPPER`."""
-    return ",".join(name if value is None else f"{name}={value}" for name, value in overlay_parameters(layer_count).items())
-
-
-def overlay_parameters(layer_count: int) -> dict[str, str | None]:
-    """The same by name; those without a value are flags."""
     lower = ":".join(str(index) for index in reversed(range(layer_count)))
-    return {"lowerdir": lower, "upperdir": f"{UPPER}/upper", "workdir": f"{UPPER}/work", "userxattr": None}
+    return f"lowerdir={lower},upperdir={UPPER}/upper,workdir={UPPER}/work,userxattr"
 
 
 def _make_devices() -> None:

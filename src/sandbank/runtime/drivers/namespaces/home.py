@@ -17,6 +17,7 @@ from sandbank.runtime.driver import CLOSED
 from sandbank.runtime.linux import btrfs
 from sandbank.runtime.linux.trees import remove_tree
 from sandbank.runtime.network.egress.record import encode
+from sandbank.runtime.snapshot.store import copy_files
 
 _RECORD = "runtime.json"
 _TRASH_PREFIX = ".gone-"
@@ -38,6 +39,13 @@ class Record:
     disk_limit_bytes: int
     egress: dict[str, Any]
     agent_token: str | None = None
+    # What a snapshot needs; sandboxes started by a release that took none have no layers on record.
+    layers: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    cpu_count: int = 0
+    bundle: str = ""
+    addresses: tuple[str, ...] = ()  # those that it had in slots before this one
+    inherited_bytes: int = 0  # of its files, those whose blocks are counted elsewhere
 
 
 class Homes:
@@ -55,18 +63,29 @@ class Homes:
         """Hold every home made from now on to its limit: `top` is on a file system that can."""
         self._is_limited = True
 
-    def create(self, sandbox_id: str, disk_limit_bytes: int) -> Path:
-        """A fresh home, or none; `FileExistsError` when there is one of that name, `UnavailableError` when the disk is full."""
+    def create(self, sandbox_id: str, disk_limit_bytes: int, files: Path | None = None) -> Path:
+        """A fresh home, or none, with those of a snapshot or without files.
+
+        `FileExistsError` when there is one of that name, `UnavailableError` when the disk is full. With files it may block for long.
+        """
         home = self._top / sandbox_id
         with _naming_a_full_disk():
             home.mkdir(mode=0o700)
-            self._furnish(home, disk_limit_bytes)
+            self._furnish(home, disk_limit_bytes, files)
         return home
 
-    def _furnish(self, home: Path, disk_limit_bytes: int) -> None:
+    def data(self, sandbox_id: str) -> Path:
+        """Where what a sandbox writes is kept."""
+        return self._top / sandbox_id / _DATA
+
+    def _furnish(self, home: Path, disk_limit_bytes: int, files: Path | None) -> None:
         try:
             (home / _STAGE).mkdir(mode=0o755)
-            if self._is_limited:
+            if files is not None:
+                copy_files(files, home, read_only=False)
+                if self._is_limited:
+                    btrfs.limit_subvolume(home / _DATA, disk_limit_bytes)
+            elif self._is_limited:
                 data = btrfs.make_subvolume(home, _DATA)
                 btrfs.limit_subvolume(data, disk_limit_bytes)
                 data.chmod(0o755)
@@ -93,6 +112,7 @@ class Homes:
             with contextlib.suppress(OSError, ValueError, TypeError):
                 document = json.loads(Path(entry.path, _RECORD).read_text(encoding="utf-8"))
                 # Records of before policies were kept: cut off is what cannot be wrong.
+                document |= {name: tuple(document.get(name, ())) for name in ("layers", "volumes", "addresses")}
                 found.append(Record(**{"egress": encode(CLOSED), **document}))
         return found
 

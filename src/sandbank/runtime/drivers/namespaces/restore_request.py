@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 
-# To a fork made ahead; descriptors: the request in a memory file, the slot's user namespace, the socket that CRIU speaks on, pipe for reports.
+# To a fork made ahead; descriptors: the request in a memory file, the socket that CRIU is to speak on, pipe for reports.
 RESTORE = "restore"
-# To another, while CRIU waits; descriptors: the request, the new user namespace, CRIU's mount namespace, pipe for reports.
+# To another, while CRIU waits; descriptors: the request, the new mount, network and user namespaces, pipe for reports.
 FURNISH = "furnish"
 
 # Where CRIU finds its socket and, from `FIRST_FILE` on, the files that the frozen processes have mapped.

@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from asyncio.subprocess import Process
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -100,7 +100,7 @@ class ZygoteClient:
                 os.write(memory, request.encode())
                 os.set_blocking(write_fd, True)
                 async with asyncio.timeout(deadline_seconds):
-                    await self._hand_over([memory, userns_fd, netns_fd, write_fd])
+                    await self._hand_over(SPAWN, [memory, userns_fd, netns_fd, write_fd])
             finally:
                 os.close(memory)
                 os.close(write_fd)
@@ -136,14 +136,47 @@ class ZygoteClient:
             if line.startswith("pid "):
                 on_pid(int(line[4:]))
 
-    async def _hand_over(self, descriptors: list[int]) -> None:
+    async def carry_out(self, operation: str, request: bytes, descriptors: Sequence[int], deadline_seconds: float) -> dict[str, str]:
+        """Have a fork do what `operation` stands for, and return its report: what it said, by the first word of each line.
+
+        The request goes first and the pipe for the report last. `InternalError` names the step that failed, `UnavailableError` means that
+        the zygote died or took too long.
+        """
+        memory = os.memfd_create("request", os.MFD_CLOEXEC)
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            try:
+                os.write(memory, request)
+                os.set_blocking(write_fd, True)
+                async with asyncio.timeout(deadline_seconds):
+                    await self._hand_over(operation, [memory, *descriptors, write_fd])
+            finally:
+                os.close(memory)
+                os.close(write_fd)
+            data = b""
+            async with asyncio.timeout(deadline_seconds):
+                while True:
+                    await _readable(read_fd)
+                    if not (chunk := os.read(read_fd, 4096)):
+                        break
+                    data += chunk
+        except TimeoutError as error:
+            raise UnavailableError(f"the zygote did not answer within {deadline_seconds:g} seconds") from error
+        finally:
+            os.close(read_fd)
+        report = {word: rest for word, _, rest in (line.partition(" ") for line in data.decode(errors="replace").splitlines())}
+        if "error" in report:
+            raise InternalError(f"the sandbox could not be brought back: {report['error']}")
+        return report
+
+    async def _hand_over(self, operation: str, descriptors: list[int]) -> None:
         """To a fork made ahead, or to one made now."""
         while True:
             fork = self._forks.popleft() if self._forks else await self._prepare()
             self._taken.set()
             with fork:
                 try:
-                    socket.send_fds(fork, [SPAWN.encode()], descriptors)
+                    socket.send_fds(fork, [operation.encode()], descriptors)
                     return
                 except OSError:  # it was killed, or its zygote died before it could fork
                     await asyncio.sleep(0)

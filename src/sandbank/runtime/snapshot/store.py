@@ -1,0 +1,163 @@
+"""Snapshots on this node's disk: a sandbox's files and, beside them, its memory; complete or absent.
+
+`<top>/<snapshot id>/` has `data` (what the sandbox had written, a read-only subvolume where the file system has such), `memory` (CRIU's
+images) and `snapshot.json`. A directory of that name is complete: it got it when everything in it was on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sandbank.domain.errors import InternalError, InvalidError
+from sandbank.runtime.linux import btrfs
+from sandbank.runtime.linux.trees import remove_tree
+
+FORMAT_VERSION = 1
+DIRECTORY = ".snapshots"  # below the homes, with whose files it shares blocks
+_DATA, _MEMORY, _FACTS = "data", "memory", "snapshot.json"
+_ASIDE, _TRASH = ".making-", ".gone-"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """What has to be known to bring it back. Bytes; `layers` and `volumes` are the node's paths, lowest layer first.
+
+    `mounts` are CRIU's keys of what comes from the stage; `files` say for each of CRIU's keys which file of the agent bundle `bundle` it
+    was. `used_bytes` count towards the disk limit of whoever continues.
+    """
+
+    snapshot_id: str
+    sandbox_id: str
+    base_uid: int
+    address: str
+    bundle: str
+    layers: tuple[str, ...]
+    volumes: tuple[str, ...]
+    mounts: tuple[str, ...]
+    files: dict[str, str]
+    memory_limit_bytes: int
+    disk_limit_bytes: int
+    used_bytes: int
+    cpu_count: int
+    agent_token: str | None
+    addresses: tuple[str, ...] = field(default=())
+
+
+class SnapshotStore:
+    """All snapshots of one node. Methods block; errors are `OSError` unless said otherwise."""
+
+    def __init__(self, top: Path) -> None:
+        self._top = top
+
+    def begin(self, snapshot_id: str) -> Path:
+        """A directory for CRIU's images, of a snapshot to be; what an earlier attempt left is removed. `InvalidError` for a bad name."""
+        if _SAFE_NAME.fullmatch(snapshot_id) is None:
+            raise InvalidError(f"Invalid build ID: {snapshot_id!r}")
+        self._top.mkdir(exist_ok=True, mode=0o700)
+        aside = self._aside(snapshot_id)
+        _remove(aside)
+        memory = aside / _MEMORY
+        memory.mkdir(parents=True, mode=0o700)
+        return memory
+
+    def take_files(self, snapshot_id: str, data: Path) -> None:
+        """Keep what a sandbox has written, while it is frozen: at the cost of a name where the file system can share, or else a copy."""
+        copy_files(data, self._aside(snapshot_id), read_only=True)
+
+    def publish(self, facts: SnapshotFacts) -> None:
+        """Make it findable: on disk, whole, when this returns."""
+        aside = self._aside(facts.snapshot_id)
+        document = {"format_version": FORMAT_VERSION, **asdict(facts)}
+        (aside / _FACTS).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
+        _sync(aside)
+        aside.rename(self._top / facts.snapshot_id)
+        _sync(self._top)
+
+    def abandon(self, snapshot_id: str) -> None:
+        """Remove one that was begun and not published. Idempotent."""
+        _remove(self._aside(snapshot_id))
+
+    def find(self, snapshot_id: str) -> SnapshotFacts | None:
+        """None when there is none of that name; `InternalError` when it is damaged."""
+        if _SAFE_NAME.fullmatch(snapshot_id) is None:
+            return None
+        try:
+            document = json.loads((self._top / snapshot_id / _FACTS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise InternalError(f"the snapshot {snapshot_id} is damaged: {error}") from error
+        try:
+            if document.pop("format_version") != FORMAT_VERSION:
+                raise ValueError("its format is of another version")
+            lists = {name: tuple(document[name]) for name in ("layers", "volumes", "mounts", "addresses")}
+            return SnapshotFacts(**{**document, **lists})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InternalError(f"the snapshot {snapshot_id} cannot be read: {error}") from error
+
+    def data(self, snapshot_id: str) -> Path:
+        """The files of one."""
+        return self._top / snapshot_id / _DATA
+
+    def memory(self, snapshot_id: str) -> Path:
+        """The images of one."""
+        return self._top / snapshot_id / _MEMORY
+
+    def names(self) -> list[str]:
+        """All that are complete."""
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(entry.name for entry in os.scandir(self._top) if not entry.name.startswith("."))
+        return []
+
+    def remove(self, snapshot_id: str) -> None:
+        """Idempotent; blocks for as long as its removal takes."""
+        if _SAFE_NAME.fullmatch(snapshot_id) is None:
+            return
+        gone = self._top / f"{_TRASH}{uuid.uuid4().hex}"
+        try:
+            (self._top / snapshot_id).rename(gone)
+        except FileNotFoundError:
+            return
+        _remove(gone)
+
+    def sweep(self) -> None:
+        """Remove what was begun or given up by a process that is no more."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._top):
+                if entry.name.startswith((_ASIDE, _TRASH)):
+                    _remove(Path(entry.path))
+
+    def _aside(self, snapshot_id: str) -> Path:
+        return self._top / f"{_ASIDE}{snapshot_id}"
+
+
+def copy_files(data: Path, parent: Path, *, read_only: bool) -> None:
+    """Put what `data` holds into `parent`, under the same name, as a subvolume sharing its blocks or else as a copy."""
+    if btrfs.is_subvolume(data):
+        btrfs.snapshot_subvolume(data, parent, data.name, read_only=read_only)
+        return
+    made = subprocess.run(
+        ["cp", "--archive", "--reflink=auto", "--sparse=always", str(data), f"{parent}/"], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        raise OSError(f"the files could not be copied: {made.stderr.strip().splitlines()[-1] if made.stderr else made.returncode}")
+
+
+def _sync(directory: Path) -> None:
+    """Everything that its file system has not written yet: one call instead of one for each file."""
+    subprocess.run(["sync", "--file-system", str(directory)], check=True, capture_output=True)
+
+
+def _remove(directory: Path) -> None:
+    if directory.exists():
+        with contextlib.suppress(OSError):  # an ordinary directory, or none
+            btrfs.destroy_subvolume(directory, _DATA)
+        remove_tree(directory)
