@@ -8,10 +8,14 @@ from google.protobuf.empty_pb2 import Empty
 
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus, ServiceStatusChangeRequest
 from sandbank.contracts.orchestrator import (
+    SandboxCheckpointRequest,
+    SandboxCheckpointResponse,
     SandboxCreateRequest,
     SandboxCreateResponse,
     SandboxDeleteRequest,
     SandboxListResponse,
+    SandboxPauseRequest,
+    SandboxPauseResponse,
     SandboxUpdateRequest,
 )
 from sandbank.rpc.channel import Channel
@@ -31,6 +35,10 @@ class SandboxHandler(Protocol):
 
     async def delete(self, request: SandboxDeleteRequest) -> Empty: ...
 
+    async def pause(self, request: SandboxPauseRequest) -> SandboxPauseResponse: ...
+
+    async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse: ...
+
 
 class InfoHandler(Protocol):
     """What answers `InfoService`; every method raises domain errors."""
@@ -49,6 +57,8 @@ def add_sandbox_service(server: RpcServer, handler: SandboxHandler) -> None:
             "Update": Method(SandboxUpdateRequest, handler.update),
             "List": Method(Empty, handler.list),
             "Delete": Method(SandboxDeleteRequest, handler.delete),
+            "Pause": Method(SandboxPauseRequest, handler.pause),
+            "Checkpoint": Method(SandboxCheckpointRequest, handler.checkpoint),
         },
     )
 
@@ -86,6 +96,18 @@ class OrchestratorClient:
     async def delete(self, request: SandboxDeleteRequest) -> None:
         """Unroutable when it returns; removal goes on in the background. `NotFoundError` when the node runs no such sandbox."""
         await self._channel.call("/SandboxService/Delete", request, Empty, _QUICK_SECONDS)
+
+    async def pause(self, request: SandboxPauseRequest, timeout_seconds: float = 60) -> SandboxPauseResponse:
+        """The sandbox is on the node's disk, whole, and runs no more when it returns.
+
+        `ConflictError` (it cannot be saved, the message is why), `UnavailableError` and `ExhaustedError` leave it running untouched;
+        `NotFoundError` when the node does not run it, `InternalError` when it is lost.
+        """
+        return await self._channel.call("/SandboxService/Pause", request, SandboxPauseResponse, timeout_seconds)
+
+    async def checkpoint(self, request: SandboxCheckpointRequest, timeout_seconds: float = 60) -> SandboxCheckpointResponse:
+        """As `pause`, but the sandbox goes on under the same execution."""
+        return await self._channel.call("/SandboxService/Checkpoint", request, SandboxCheckpointResponse, timeout_seconds)
 
     async def info(self) -> ServiceInfoResponse:
         """Identity, status and load of the node."""

@@ -11,10 +11,14 @@ from google.protobuf.empty_pb2 import Empty
 from sandbank.contracts.info import DiskMetrics, MachineInfo, ServiceInfoResponse, ServiceInfoStatus, ServiceStatusChangeRequest
 from sandbank.contracts.orchestrator import (
     RunningSandbox,
+    SandboxCheckpointRequest,
+    SandboxCheckpointResponse,
     SandboxCreateRequest,
     SandboxCreateResponse,
     SandboxDeleteRequest,
     SandboxListResponse,
+    SandboxPauseRequest,
+    SandboxPauseResponse,
     SandboxUpdateRequest,
 )
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
@@ -34,6 +38,9 @@ class GrpcNode:
         self.sandboxes: dict[str, RunningSandbox] = {}
         self.created: list[SandboxCreateRequest] = []
         self.deleted: list[tuple[str, str]] = []
+        self.paused: list[SandboxPauseRequest] = []
+        self.fail_pause_with: SandbankError | None = None
+        self.pause_gate: asyncio.Event | None = None
         self.fail_with: SandbankError | None = None
         self.fail_delete_with: SandbankError | None = None
         self.create_gate: asyncio.Event | None = None
@@ -62,6 +69,8 @@ class GrpcNode:
         if self.fail_with is not None:
             raise self.fail_with
         config = request.sandbox
+        if config.snapshot and config.build_id not in {paused.build_id for paused in self.paused}:
+            raise ConflictError(f"sandbox files for '{config.sandbox_id}' not found")
         now = datetime.now(UTC)
         end = now + (request.end_time.ToDatetime() - request.start_time.ToDatetime())
         running = RunningSandbox(
@@ -97,6 +106,20 @@ class GrpcNode:
             raise NotFoundError(f"sandbox '{request.sandbox_id}' not found")
         self.deleted.append((request.sandbox_id, request.kill_reason))
         return Empty()
+
+    async def pause(self, request: SandboxPauseRequest) -> SandboxPauseResponse:
+        if request.sandbox_id not in self.sandboxes:
+            raise NotFoundError(f"sandbox '{request.sandbox_id}' not found")
+        if self.pause_gate is not None:
+            await self.pause_gate.wait()
+        if self.fail_pause_with is not None:
+            raise self.fail_pause_with
+        self.paused.append(request)
+        del self.sandboxes[request.sandbox_id]
+        return SandboxPauseResponse()
+
+    async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
+        raise ConflictError("this node saves no sandboxes")
 
     async def info(self, request: Empty) -> ServiceInfoResponse:
         info = ServiceInfoResponse(

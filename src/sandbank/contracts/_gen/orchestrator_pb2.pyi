@@ -222,12 +222,26 @@ class SandboxCreateRequest(_message.Message):
     def __init__(self, sandbox: _Optional[_Union[SandboxConfig, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., filesystem_boot: _Optional[bool] = ...) -> None: ...
 
 class SchedulingMetadata(_message.Message):
-    __slots__ = ("memfile_base_build_id", "build_id")
+    __slots__ = ("memfile_base_build_id", "build_id", "memfile_build_ids", "rootfs_build_ids", "memfile_dropped_builds", "rootfs_dropped_builds", "memfile_build_bytes", "rootfs_build_bytes", "rootfs_base_build_id")
     MEMFILE_BASE_BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
+    MEMFILE_BUILD_IDS_FIELD_NUMBER: _ClassVar[int]
+    ROOTFS_BUILD_IDS_FIELD_NUMBER: _ClassVar[int]
+    MEMFILE_DROPPED_BUILDS_FIELD_NUMBER: _ClassVar[int]
+    ROOTFS_DROPPED_BUILDS_FIELD_NUMBER: _ClassVar[int]
+    MEMFILE_BUILD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROOTFS_BUILD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ROOTFS_BASE_BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     memfile_base_build_id: str
     build_id: str
-    def __init__(self, memfile_base_build_id: _Optional[str] = ..., build_id: _Optional[str] = ...) -> None: ...
+    memfile_build_ids: _containers.RepeatedScalarFieldContainer[str]
+    rootfs_build_ids: _containers.RepeatedScalarFieldContainer[str]
+    memfile_dropped_builds: int
+    rootfs_dropped_builds: int
+    memfile_build_bytes: _containers.RepeatedScalarFieldContainer[int]
+    rootfs_build_bytes: _containers.RepeatedScalarFieldContainer[int]
+    rootfs_base_build_id: str
+    def __init__(self, memfile_base_build_id: _Optional[str] = ..., build_id: _Optional[str] = ..., memfile_build_ids: _Optional[_Iterable[str]] = ..., rootfs_build_ids: _Optional[_Iterable[str]] = ..., memfile_dropped_builds: _Optional[int] = ..., rootfs_dropped_builds: _Optional[int] = ..., memfile_build_bytes: _Optional[_Iterable[int]] = ..., rootfs_build_bytes: _Optional[_Iterable[int]] = ..., rootfs_base_build_id: _Optional[str] = ...) -> None: ...
 
 class SandboxCreateResponse(_message.Message):
     __slots__ = ("client_id", "scheduling_metadata", "filesystem_boot_applied", "started_at", "end_at", "driver")
@@ -266,6 +280,47 @@ class SandboxDeleteRequest(_message.Message):
     sandbox_id: str
     kill_reason: str
     def __init__(self, sandbox_id: _Optional[str] = ..., kill_reason: _Optional[str] = ...) -> None: ...
+
+class SandboxPauseRequest(_message.Message):
+    __slots__ = ("sandbox_id", "template_id", "build_id", "filesystem_only")
+    SANDBOX_ID_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_ID_FIELD_NUMBER: _ClassVar[int]
+    BUILD_ID_FIELD_NUMBER: _ClassVar[int]
+    FILESYSTEM_ONLY_FIELD_NUMBER: _ClassVar[int]
+    sandbox_id: str
+    template_id: str
+    build_id: str
+    filesystem_only: bool
+    def __init__(self, sandbox_id: _Optional[str] = ..., template_id: _Optional[str] = ..., build_id: _Optional[str] = ..., filesystem_only: _Optional[bool] = ...) -> None: ...
+
+class SandboxPauseResponse(_message.Message):
+    __slots__ = ("scheduling_metadata",)
+    SCHEDULING_METADATA_FIELD_NUMBER: _ClassVar[int]
+    scheduling_metadata: SchedulingMetadata
+    def __init__(self, scheduling_metadata: _Optional[_Union[SchedulingMetadata, _Mapping]] = ...) -> None: ...
+
+class SandboxCheckpointRequest(_message.Message):
+    __slots__ = ("sandbox_id", "build_id", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SANDBOX_ID_FIELD_NUMBER: _ClassVar[int]
+    BUILD_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    sandbox_id: str
+    build_id: str
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, sandbox_id: _Optional[str] = ..., build_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class SandboxCheckpointResponse(_message.Message):
+    __slots__ = ("scheduling_metadata",)
+    SCHEDULING_METADATA_FIELD_NUMBER: _ClassVar[int]
+    scheduling_metadata: SchedulingMetadata
+    def __init__(self, scheduling_metadata: _Optional[_Union[SchedulingMetadata, _Mapping]] = ...) -> None: ...
 
 class RunningSandbox(_message.Message):
     __slots__ = ("config", "client_id", "start_time", "end_time", "sandbox_id", "team_id", "execution_id", "vcpu", "ram_mb", "driver")

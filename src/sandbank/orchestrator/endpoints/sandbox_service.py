@@ -8,15 +8,19 @@ from functools import partial
 from google.protobuf.empty_pb2 import Empty
 
 from sandbank.contracts.orchestrator import (
+    SandboxCheckpointRequest,
+    SandboxCheckpointResponse,
     SandboxConfig,
     SandboxCreateRequest,
     SandboxCreateResponse,
     SandboxDeleteRequest,
     SandboxListResponse,
+    SandboxPauseRequest,
+    SandboxPauseResponse,
     SandboxUpdateRequest,
     SchedulingMetadata,
 )
-from sandbank.domain.errors import NotFoundError
+from sandbank.domain.errors import ConflictError, NotFoundError
 from sandbank.orchestrator.core.create import Creation
 from sandbank.orchestrator.core.egress_update import EgressUpdate
 from sandbank.orchestrator.core.events import UPDATED, LifecycleEvent
@@ -31,7 +35,7 @@ from sandbank.runtime.driver import EgressPolicy
 
 @dataclass(frozen=True, slots=True)
 class SandboxEndpoints:
-    """Answers the four methods; errors are domain errors."""
+    """Answers the methods; errors are domain errors."""
 
     node_id: str
     driver_name: str
@@ -76,6 +80,14 @@ class SandboxEndpoints:
         """Unroutable at once, removed in the background."""
         self.removal.delete(request.sandbox_id, request.kill_reason or "unknown")
         return Empty()
+
+    async def pause(self, request: SandboxPauseRequest) -> SandboxPauseResponse:
+        """Refused: this node cannot save a sandbox, which runs on."""
+        raise ConflictError("this node cannot pause sandboxes")
+
+    async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
+        """Refused: this node cannot save a sandbox, which runs on."""
+        raise ConflictError("this node cannot save sandboxes")
 
 
 def _with_rules(request: SandboxUpdateRequest, config: bytes) -> tuple[bytes, EgressPolicy, EgressPolicy]:
