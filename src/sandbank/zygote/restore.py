@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from sandbank.runtime.drivers.namespaces.restore_request import CRIU_SOCKET, FIRST_FILE, RestoreRequest
+from sandbank.runtime.drivers.namespaces.restore_request import CRIU_SOCKET, FIRST_FILE, STAGE, RestoreRequest
 from sandbank.runtime.linux import libc, mounts
 from sandbank.runtime.rootfs import resources, stage
 from sandbank.zygote import files
@@ -56,7 +56,8 @@ def furnish(request_fd: int, mountns_fd: int, netns_fd: int, userns_fd: int, rep
         libc.setns(netns_fd, libc.CLONE_NEWNET)
         libc.setns(mountns_fd, libc.CLONE_NEWNS)
         step = "build the stage"
-        stage.prepare(request.stage, request.layers, request.upper, userns_fd, request.show_cgroups, request.volumes)
+        os.makedirs(STAGE, 0o755, exist_ok=True)
+        stage.prepare(STAGE, request.layers, request.upper, userns_fd, request.show_cgroups, request.volumes)
         resources.prepare(request.memory_bytes, request.cpu_count, request.base_uid)
         step = "enter the user namespace"
         libc.setns(userns_fd, libc.CLONE_NEWUSER)

@@ -56,7 +56,10 @@ def environment(bundle: Path) -> dict[str, str]:
         # A sandbox must have no ring of its own that a checkpoint cannot save.
         "UV_USE_IO_URING": "0",
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "LANG": "C.UTF-8",
+        # The C library maps files of the node's for any other locale, and a snapshot could not be brought back without the very same ones.
+        "LANG": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "1",
     }
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
-from collections.abc import Awaitable, Callable
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
-import structlog
+from google.protobuf.message import DecodeError
 
-from sandbank.contracts.criu_rpc import CRIU_NOTIFY, CriuOptions, CriuRequest, CriuRequestType, CriuResponse
-from sandbank.runtime.snapshot.criu_log import reason
+from sandbank.aiokit.tasks import finish
+from sandbank.contracts.criu_rpc import CRIU_NOTIFY, CriuFeatures, CriuOptions, CriuRequest, CriuRequestType, CriuResponse
+from sandbank.runtime.snapshot import criu_log
+from sandbank.runtime.snapshot.tree import processes_of
 
 _MOST_BYTES = 65536
 _END_SECONDS = 5.0
-_log = structlog.get_logger(__name__)
 
 OnNotice = Callable[[str, int], Awaitable[None]]  # the notice's name and, with some, the pid of the tree's first process
 
@@ -23,62 +28,158 @@ class CriuError(Exception):
     """CRIU refused, failed or died; the text is a reason in one line."""
 
 
+class CriuSpaceError(CriuError):
+    """There was no room for what CRIU had to write."""
+
+
+class CriuDeadlineError(CriuError):
+    """CRIU did not get done in its time."""
+
+
+async def no_notice(name: str, pid: int) -> None:
+    """For requests without notices, and for those who do not mind."""
+
+
 async def ask(
-    connection: socket.socket, kind: CriuRequestType.ValueType, options: CriuOptions, on_notice: OnNotice, log: Path
+    connection: socket.socket,
+    kind: CriuRequestType,
+    options: CriuOptions,
+    on_notice: OnNotice,
+    log: Path,
+    features: CriuFeatures | None = None,
 ) -> CriuResponse:
     """Make one request and return its answer. `connection` is a non-blocking SOCK_SEQPACKET one whose other end a `criu swrk` has.
 
-    An error of `on_notice` makes CRIU give up and undo what it can, and is raised here once it has. `CriuError` otherwise. Cancelled, CRIU
-    is left to find its socket closed: whoever has started it ends it.
+    `images_dir_fd` and `work_dir_fd` are numbers of the process that made the socket pair, those of `inherit_fd` are CRIU's own. An error
+    of `on_notice` makes CRIU give up and undo what it can, and is raised here once it has. `CriuError` otherwise. Cancelled, CRIU is left
+    to find its socket closed: whoever has started it ends it.
     """
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(connection, CriuRequest(type=kind, opts=options).SerializeToString())
+    request = CriuRequest(type=kind, opts=options, features=features)
     failure: Exception | None = None
-    while True:
-        try:
-            data = await loop.sock_recv(connection, _MOST_BYTES)
-        except ConnectionError:
-            data = b""
-        if not data:
-            raise failure or CriuError(await asyncio.to_thread(reason, log) or "CRIU ended without an answer")
-        response = CriuResponse.FromString(data)
-        if response.type != CRIU_NOTIFY:
-            break
-        try:
-            await on_notice(response.notify.script, response.notify.pid)
-        except Exception as error:  # noqa: BLE001  # CRIU is told, and the caller once CRIU has undone its work
-            failure = error
-        answer = CriuRequest(type=CRIU_NOTIFY, notify_success=failure is None)
-        await loop.sock_sendall(connection, answer.SerializeToString())
+    try:
+        while (response := await _exchange(connection, request)).type == CRIU_NOTIFY:
+            try:
+                await on_notice(response.notify.script, response.notify.pid)
+            except Exception as error:  # noqa: BLE001  # CRIU is told, and the caller once CRIU has undone its work
+                failure = failure or error
+            request = CriuRequest(type=CRIU_NOTIFY, notify_success=failure is None)
+    except (ConnectionError, DecodeError) as error:
+        raise failure or await _failed(log, "CRIU ended without an answer") from error
+    if failure is not None:
+        raise failure
     if not response.success:
-        raise failure or CriuError(await asyncio.to_thread(reason, log) or response.cr_errmsg or f"CRIU failed, error {response.cr_errno}")
+        raise await _failed(log, f"CRIU failed, error {response.cr_errno}", response.cr_errmsg)
     return response
 
 
-async def run(command: list[str], kind: CriuRequestType.ValueType, options: CriuOptions, on_notice: OnNotice, log: Path) -> CriuResponse:
-    """As `ask`, of a CRIU started for it, in a process group of its own that has ended when this returns or raises."""
+async def run(
+    command: Sequence[str],
+    kind: CriuRequestType,
+    options: CriuOptions,
+    on_notice: OnNotice,
+    log: Path,
+    *,
+    deadline_seconds: float = 120.0,
+    descriptors: Sequence[int] = (),
+    features: CriuFeatures | None = None,
+) -> CriuResponse:
+    """As `ask`, of a CRIU started for it, which has ended when this returns or raises; it finds `descriptors` under their numbers.
+
+    Out of time or cancelled, CRIU is killed with all that came from it: half-restored processes are gone then, while those that were being
+    dumped may be broken, and a cgroup that was given as `freeze_cgroup` may be left frozen.
+    """
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with mine:
+    complaints = os.memfd_create("criu", os.MFD_CLOEXEC)  # what it says before it has a log
+    with contextlib.closing(mine):
         mine.setblocking(False)
-        with theirs:
-            criu = await asyncio.create_subprocess_exec(
+        try:
+            criu = await _start(command, theirs, descriptors, complaints)
+            try:
+                async with asyncio.timeout(deadline_seconds) as limit:
+                    return await ask(mine, kind, options, on_notice, log, features)
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                await finish(_end_all(criu))
+                raise CriuDeadlineError(f"CRIU did not get done in {deadline_seconds:g} seconds") from error
+            except asyncio.CancelledError:
+                await finish(_end_all(criu))
+                raise
+            except CriuError as error:
+                if said := _last_line(complaints):
+                    raise type(error)(f"{error}: {said}") from error
+                raise
+            finally:
+                mine.close()  # it ends by itself now
+                await finish(_wait(criu))
+        finally:
+            theirs.close()
+            os.close(complaints)
+
+
+async def _exchange(connection: socket.socket, request: CriuRequest) -> CriuResponse:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(connection, request.SerializeToString())
+    data = await loop.sock_recv(connection, _MOST_BYTES)
+    if not data:
+        raise ConnectionResetError
+    return CriuResponse.FromString(data)
+
+
+async def _start(command: Sequence[str], theirs: socket.socket, descriptors: Sequence[int], complaints: int) -> Process:
+    with theirs:
+        try:
+            return await asyncio.create_subprocess_exec(
                 *command,
                 "swrk",
                 str(theirs.fileno()),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno(), *descriptors],
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=complaints,
                 cwd="/",
                 start_new_session=True,
             )
-        try:
-            return await ask(mine, kind, options, on_notice, log)
-        finally:
-            mine.close()  # it ends by itself now
-            try:
-                async with asyncio.timeout(_END_SECONDS):
-                    await criu.wait()
-            except (TimeoutError, asyncio.CancelledError):
-                criu.kill()
-                raise
+        except OSError as error:
+            raise CriuError(f"CRIU cannot be started: {error.strerror}: {command[0]}") from error
+
+
+async def _wait(criu: Process) -> None:
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            await criu.wait()
+    except TimeoutError:
+        criu.kill()  # only itself: what it has restored is its child as long as it lives
+        await criu.wait()
+
+
+async def _end_all(criu: Process) -> None:
+    """Kill it and all its descendants, also those that have left its group: restored ones have sessions of their own."""
+    found: list[int] = []
+    if criu.returncode is None:
+        # Stopped ones have no more children. Parents first, so that it is soon over.
+        while fresh := [pid for pid in processes_of(criu.pid) if pid not in found]:
+            _signal(fresh, signal.SIGSTOP)
+            found += fresh
+        _signal(reversed(found), signal.SIGKILL)
+    await criu.wait()
+    for pid in found[1:]:
+        with contextlib.suppress(ChildProcessError):  # orphans are ours when this process is a subreaper
+            await asyncio.to_thread(os.waitpid, pid, 0)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+async def _failed(log: Path, otherwise: str, first_error: str = "") -> CriuError:
+    said = await asyncio.to_thread(criu_log.read_errors, log) or criu_log.find_errors(first_error)
+    kind = CriuSpaceError if criu_log.lacks_space(said) else CriuError
+    return kind(criu_log.explain(said) or otherwise)
+
+
+def _last_line(complaints: int) -> str:
+    lines = os.pread(complaints, _MOST_BYTES, 0).decode(errors="replace").split("\n")
+    return criu_log.explain([line for line in lines if line.strip()][-1:])

@@ -75,6 +75,8 @@ class SnapshotStore:
     def publish(self, facts: SnapshotFacts) -> None:
         """Make it findable: on disk, whole, when this returns."""
         aside = self._aside(facts.snapshot_id)
+        for entry in os.scandir(aside / _MEMORY):
+            os.chmod(entry.path, 0o644)  # the directories above are closed; who is given a link to it shall read it
         document = {"format_version": FORMAT_VERSION, **asdict(facts)}
         (aside / _FACTS).write_text(json.dumps(document, indent=1, sort_keys=True), encoding="utf-8")
         _sync(aside)

@@ -22,11 +22,13 @@ from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
 from sandbank.runtime.cgroup.hierarchy import find_hierarchy
 from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, SecretSource, StartReport
-from sandbank.runtime.drivers.namespaces import adoption, process
+from sandbank.runtime.drivers.namespaces import adoption, checkpoint, process
 from sandbank.runtime.drivers.namespaces.agent_client import initialise
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
 from sandbank.runtime.drivers.namespaces.processors import Processors
+from sandbank.runtime.drivers.namespaces.restoration import Restoration
+from sandbank.runtime.drivers.namespaces.restore_request import RestoreRequest
 from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
@@ -41,11 +43,14 @@ from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
+from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer, outgoing
 
 # Between looks at processes that take longer to end than anybody waits.
 _LATE_SECONDS = 1.0
+# What may be written after a resume by whoever had used up everything before.
+_LEAST_DISK_BYTES = 64 << 20
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +63,7 @@ class _Running:
     group: Group
     teardown: TeardownStack
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_saved: bool = False  # its end is no loss: a complete snapshot says how it goes on
 
 
 class _Start:
@@ -80,6 +86,8 @@ class NamespaceDriver:
         self._authority = Authority(layout.data_dir / "egress-authority.pem")
         self._transformer = None if secrets is None else self._make_transformer(secrets)
         self._homes = Homes(layout.data_dir / "sandboxes")
+        self._snapshots = SnapshotStore(layout.data_dir / "sandboxes" / DIRECTORY)
+        self._bundles = layout.data_dir / "bundles"
         self._volume = Volume(layout.data_dir / "sandboxes", layout.sandbox_disk_mib)
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
         self._processors = Processors()
@@ -91,6 +99,7 @@ class NamespaceDriver:
         self._spawns = asyncio.Semaphore(self._settings.concurrent_spawns)
         self._opened = TeardownStack("driver")
         self._has_trash = self._is_sweeping = False
+        self._bundle = ""
         self._tracer = Tracer(ORCHESTRATOR)
         self._zygote: ZygoteClient
         self._pool: SlotPool
@@ -102,13 +111,14 @@ class NamespaceDriver:
         self._on_exit = on_exit
         self._homes.prepare()
         self._groups.prepare()
-        bundles = self._layout.data_dir / "bundles"
-        bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
-        bundle = await asyncio.to_thread(assemble.find_or_assemble, bundles)
+        self._bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
+        bundle = await asyncio.to_thread(assemble.find_or_assemble, self._bundles)
+        self._bundle = bundle.name
         self._zygote = ZygoteClient(bundle)
         self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
         unlimited = await asyncio.to_thread(self._open_volume)
+        await asyncio.to_thread(self._snapshots.sweep)
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
@@ -167,11 +177,15 @@ class NamespaceDriver:
         self._watch(running)
 
     async def _build(self, spec: SandboxSpec, teardown: TeardownStack) -> _Running:
+        facts = None if spec.snapshot_id is None else await self._find_snapshot(spec)
+        if facts is not None:
+            limits = replace(spec.limits, memory_mib=facts.memory_limit_bytes >> 20, disk_mib=facts.disk_limit_bytes >> 20)
+            spec = replace(spec, limits=limits, layers=tuple(map(Path, facts.layers)))
         slot = await self._pool.acquire()
         group = self._groups.group(spec.sandbox_id)
         teardown.push("release slot", functools.partial(self._release, slot, group))
         await self._pool.set_egress(slot, spec.sandbox_id, spec.egress)
-        home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
+        home = await self._make_home(spec, facts)
         teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         group.create(spec.limits)
@@ -184,12 +198,11 @@ class NamespaceDriver:
 
         processors = self._processors.choose(spec.limits.vcpu)
         teardown.push("release processors", functools.partial(self._processors.release, processors))
-        request = self._request(spec, home, group, processors)
         try:
-            with self._tracer.span("sandbox-spawn", sandbox_id=spec.sandbox_id):
-                await self._zygote.spawn(request, slot.userns_fd, slot.netns_fd, on_pid, self._settings.spawn_seconds)
-            with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
-                await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds, outgoing())
+            if facts is None:
+                await self._spawn(spec, slot, self._request(spec, home, group, processors), on_pid)
+            else:
+                await self._restore(spec, slot, facts, self._restore_request(spec, facts, slot, home, group, processors), on_pid)
         except BaseException:
             # What was forked before its number was known is in the group, and nowhere else.
             await asyncio.to_thread(group.kill)
@@ -197,7 +210,43 @@ class NamespaceDriver:
         pid = _pid_of(pidfds[0])
         if process.outer_uid(pid) != slot.base_uid:
             raise UnavailableError("the sandbox ended while it was started")
-        limits = spec.limits
+        record = self._record(spec, slot, pid, facts)
+        self._homes.write_record(record)
+        return _Running(record, slot, pidfds[0], group, teardown)
+
+    async def _find_snapshot(self, spec: SandboxSpec) -> SnapshotFacts:
+        assert spec.snapshot_id is not None
+        facts = await asyncio.to_thread(self._snapshots.find, spec.snapshot_id)
+        if facts is None:
+            raise ConflictError(f"sandbox files for '{spec.sandbox_id}' not found")
+        return facts
+
+    async def _make_home(self, spec: SandboxSpec, facts: SnapshotFacts | None) -> Path:
+        if facts is None:
+            return self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
+        left = max(facts.disk_limit_bytes - facts.used_bytes, _LEAST_DISK_BYTES)
+        return await asyncio.to_thread(self._homes.create, spec.sandbox_id, left, self._snapshots.data(facts.snapshot_id))
+
+    async def _spawn(self, spec: SandboxSpec, slot: Slot, request: SpawnRequest, on_pid: Callable[[int], None]) -> None:
+        with self._tracer.span("sandbox-spawn", sandbox_id=spec.sandbox_id):
+            await self._zygote.spawn(request, slot.userns_fd, slot.netns_fd, on_pid, self._settings.spawn_seconds)
+        with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
+            await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds, outgoing())
+
+    async def _restore(
+        self, spec: SandboxSpec, slot: Slot, facts: SnapshotFacts, request: RestoreRequest, on_pid: Callable[[int], None]
+    ) -> None:
+        with self._tracer.span("sandbox-restore", sandbox_id=spec.sandbox_id):
+            images = Path(request.upper).with_name("images")
+            restoration = Restoration(self._zygote, self._pool, slot, facts, request, images)
+            await asyncio.to_thread(restoration.link_images, self._snapshots.memory(facts.snapshot_id))
+            await restoration.run(on_pid, self._settings.checkpoint_seconds)
+        with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
+            call = functools.partial(dial, slot.netns_fd, "127.0.0.1")
+            now = datetime.now(UTC).isoformat()
+            await initialise(call, facts.agent_token, {"timestamp": now}, self._settings.spawn_seconds)
+
+    def _record(self, spec: SandboxSpec, slot: Slot, pid: int, facts: SnapshotFacts | None) -> Record:
         record = Record(
             spec.sandbox_id,
             spec.execution_id,
@@ -205,13 +254,47 @@ class NamespaceDriver:
             slot.base_uid,
             pid,
             process.start_time(pid),
-            limits.memory_mib << 20,
-            limits.disk_mib << 20,
+            spec.limits.memory_mib << 20,
+            spec.limits.disk_mib << 20,
             encode(spec.egress),
             spec.init.access_token,
+            tuple(map(str, spec.layers)),
+            tuple(str(volume.directory) for volume in spec.volumes),
+            spec.limits.vcpu,
+            self._bundle,
         )
-        self._homes.write_record(record)
-        return _Running(record, slot, pidfds[0], group, teardown)
+        if facts is None:
+            return record
+        inherited = max(0, facts.used_bytes - self._homes.used_bytes(spec.sandbox_id))
+        return replace(
+            record,
+            agent_token=facts.agent_token,
+            bundle=facts.bundle,
+            addresses=tuple(dict.fromkeys((*facts.addresses, facts.address))),
+            inherited_bytes=inherited,
+        )
+
+    def _restore_request(
+        self, spec: SandboxSpec, facts: SnapshotFacts, slot: Slot, home: Path, group: Group, processors: tuple[int, ...]
+    ) -> RestoreRequest:
+        return RestoreRequest(
+            criu=[str(self._criu())],
+            layers=list(facts.layers),
+            upper=str(home / "data"),
+            join_cgroups=group.join_paths,
+            show_cgroups=group.shown,
+            memory_bytes=facts.memory_limit_bytes,
+            cpu_count=spec.limits.vcpu,
+            processors=processors,
+            base_uid=slot.base_uid,
+            files=[str(self._bundles / facts.bundle / path) for path in facts.files.values()],
+            volumes=list(facts.volumes),
+        )
+
+    def _criu(self) -> Path:
+        if self._settings.criu is None:
+            raise UnavailableError("this node cannot save or bring back memory: it has no CRIU, see `sandbank doctor`")
+        return self._settings.criu
 
     def _request(self, spec: SandboxSpec, home: Path, group: Group, processors: tuple[int, ...]) -> SpawnRequest:
         limits, init = spec.limits, spec.init
@@ -242,6 +325,56 @@ class NamespaceDriver:
             agent=agent,
             volumes=[(str(volume.directory), volume.path) for volume in spec.volumes],
         )
+
+    async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
+        """Frozen, saved, on disk, and only then ended: whoever kills this process amid it finds the sandbox running or its snapshot."""
+        self._criu()
+        running = self._find(sandbox_id)
+        await finish(self._pause(running, snapshot_id))
+
+    async def _pause(self, running: _Running, snapshot_id: str) -> None:
+        sandbox_id = running.record.sandbox_id
+        async with running.changing:
+            self._find(sandbox_id)
+            await self._save(running, snapshot_id, leave_running=False)
+            # From here on it is the snapshot that is the sandbox.
+            if self._running.get(sandbox_id) is running:
+                del self._running[sandbox_id]
+        await self._dismantle(running)
+
+    async def _save(self, running: _Running, snapshot_id: str, *, leave_running: bool) -> None:
+        record = running.record
+        data = self._homes.data(record.sandbox_id)
+        try:
+            images = await asyncio.to_thread(self._snapshots.begin, snapshot_id)
+            used = self._homes.used_bytes(record.sandbox_id) + record.inherited_bytes
+            facts = await checkpoint.gather(record, snapshot_id, running.slot.ip, self._bundles, used)
+
+            async def on_frozen() -> None:
+                await asyncio.to_thread(self._snapshots.take_files, snapshot_id, data)
+                await asyncio.to_thread(self._snapshots.publish, facts)
+                running.is_saved = not leave_running
+
+            command = [str(self._criu())]
+            async with asyncio.timeout(self._settings.checkpoint_seconds):
+                await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running)
+        except BaseException as error:
+            if running.is_saved:  # CRIU failed to end what is saved; that is done in any case
+                return
+            await asyncio.to_thread(self._snapshots.abandon, snapshot_id)
+            if isinstance(error, OSError):
+                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise UnavailableError("the disk of this node's sandboxes is full") from error
+                raise InternalError(f"the sandbox could not be saved: {error}") from error
+            raise
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        """Complete ones only."""
+        return self._snapshots.find(snapshot_id) is not None
+
+    async def remove_snapshot(self, snapshot_id: str) -> None:
+        """Its name at once, its files in the meantime."""
+        await asyncio.to_thread(self._snapshots.remove, snapshot_id)
 
     async def kill(self, sandbox_id: str) -> None:
         """Unreachable at once; returns when it is gone but for its files. A create under way fails with `UnavailableError`."""
@@ -308,7 +441,7 @@ class NamespaceDriver:
             usage.memory_bytes,
             usage.memory_cache_bytes,
             record.memory_limit_bytes,
-            disk_bytes,
+            disk_bytes + record.inherited_bytes,
             record.disk_limit_bytes,
             usage.pids,
         )
@@ -360,7 +493,7 @@ class NamespaceDriver:
     def _ended(self, running: _Running) -> None:
         asyncio.get_running_loop().remove_reader(running.pidfd)
         record = running.record
-        if self._running.get(record.sandbox_id) is not running:
+        if self._running.get(record.sandbox_id) is not running or running.is_saved:
             return
         del self._running[record.sandbox_id]
         self._tasks.start(f"clean up {record.sandbox_id}", finish(self._dismantle(running)))

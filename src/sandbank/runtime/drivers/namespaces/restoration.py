@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sandbank.contracts.criu_rpc import CRIU_CGROUPS_IGNORE, CRIU_LOCK_SKIP, CRIU_RESTORE, CriuInheritFd, CriuOptions
 from sandbank.domain.errors import InternalError
-from sandbank.runtime.drivers.namespaces.restore_request import FIRST_FILE, FURNISH, RESTORE, RestoreRequest
+from sandbank.runtime.drivers.namespaces.restore_request import FIRST_FILE, FURNISH, RESTORE, STAGE, RestoreRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux.libc import CLONE_NEWNET
 from sandbank.runtime.network.pool import SlotPool
@@ -36,14 +36,18 @@ class Restoration:
         self._images = images
 
     def link_images(self, memory: Path) -> None:
-        """Show the snapshot's images, but for the one that says which uids it had."""
-        self._images.mkdir(mode=0o700)
+        """Show the snapshot's images, but for the one that says which uids it had.
+
+        They are read as the sandbox's root, by the descriptor of this directory: a link would lead through those above it, which are closed.
+        """
+        self._images.mkdir(mode=0o755)
         for entry in os.scandir(memory):
-            if entry.name.endswith(".img"):
-                if entry.name.startswith("userns-"):
-                    (self._images / entry.name).write_bytes(uid_range.moved(Path(entry.path).read_bytes(), self._slot.base_uid))
-                else:
-                    (self._images / entry.name).symlink_to(entry.path)
+            if not entry.name.endswith(".img"):
+                continue
+            if entry.name.startswith("userns-"):
+                (self._images / entry.name).write_bytes(uid_range.moved(Path(entry.path).read_bytes(), self._slot.base_uid))
+            else:
+                (self._images / entry.name).hardlink_to(entry.path)
 
     async def run(self, on_pid: Callable[[int], None], deadline_seconds: float) -> None:
         """Return when the processes run. `on_pid` is told of CRIU's and, when it is known, of the first process's number.
@@ -73,14 +77,13 @@ class Restoration:
             os.close(descriptor)
 
     def _options(self, descriptor: int) -> CriuOptions:
-        home = self._request.stage
         mounts = []
         for mount in self._facts.mounts:
             source = mount.partition("]:")[2]
-            mounts.append(f"mnt[{source}]:{home}/{source}")
+            mounts.append(f"mnt[{source}]:{STAGE}/{source}")
         return CriuOptions(
             images_dir_fd=descriptor,
-            root=f"{home}/{stage.ROOT}",
+            root=f"{STAGE}/{stage.ROOT}",
             log_file=LOG,
             log_level=_LOG_LEVEL,
             notify_scripts=True,

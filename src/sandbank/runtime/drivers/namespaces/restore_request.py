@@ -10,6 +10,8 @@ RESTORE = "restore"
 # To another, while CRIU waits; descriptors: the request, the new mount, network and user namespaces, pipe for reports.
 FURNISH = "furnish"
 
+# Where the stage is mounted, in a mount namespace of each restore's own: whoever it is restored for can reach it, which homes are not for.
+STAGE = "/run/sandbank-stage"
 # Where CRIU finds its socket and, from `FIRST_FILE` on, the files that the frozen processes have mapped.
 CRIU_SOCKET, FIRST_FILE = 3, 100
 
@@ -19,7 +21,6 @@ class RestoreRequest:
     """One sandbox to bring back. Paths are the node's; `files` are opened for CRIU in their order, from descriptor `FIRST_FILE` on."""
 
     criu: list[str]
-    stage: str
     layers: list[str]
     upper: str
     join_cgroups: list[str]

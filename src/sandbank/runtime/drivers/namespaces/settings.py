@@ -15,3 +15,5 @@ class NamespaceSettings:
     free_slots: int = 64  # prepared ahead, so that a burst of creates need not wait for links; 100 KiB of kernel memory each
     egress_ca_bundle: Path | None = None  # certificates (PEM) that servers of header rules may have, besides what the node trusts
     concurrent_spawns: int = 8  # sandboxes being forked at once; more only take turns on the same cores
+    criu: Path | None = None  # the program that saves and brings back processes; without it nothing can be paused
+    checkpoint_seconds: float = 120.0  # for CRIU to save or bring back one sandbox; more means that it hangs
