@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+
+# Before anything imports it: in a fork, gRPC would start its threads again, and only a single-threaded process may enter a user namespace.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 @pytest_asyncio.fixture
