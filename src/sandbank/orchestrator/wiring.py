@@ -33,6 +33,7 @@ from sandbank.orchestrator.core.create import Creation
 from sandbank.orchestrator.core.egress_update import EgressUpdate
 from sandbank.orchestrator.core.events import EventFan
 from sandbank.orchestrator.core.inventory import Inventory
+from sandbank.orchestrator.core.pause import Pausing
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.status import NodeStatus, StatusBoard
 from sandbank.orchestrator.endpoints.info_service import InfoEndpoints, NodeIdentity
@@ -231,7 +232,10 @@ def build(
     sampler = LoadSampler(Machine(settings.data_dir))
     rpc = RpcServer(_log_failure, Tracer(ORCHESTRATOR))
     egress = EgressUpdate(driver, inventory, records)
-    add_sandbox_service(rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, egress, events, _now))
+    pausing = Pausing(driver=driver, inventory=inventory, records=records, routes=proxy_routes, tasks=removals, events=events, clock=_now)
+    add_sandbox_service(
+        rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, pausing, egress, events, _now)
+    )
     add_volume_service(rpc, VolumeEndpoints(volumes))
     add_info_service(rpc, InfoEndpoints(_identity(settings), status, inventory, sampler.latest))
     limits = ProxyLimits(idle_timeout_seconds=_PROXY_IDLE_SECONDS)

@@ -16,6 +16,7 @@ from sandbank.contracts.orchestrator import (
     SandboxListResponse,
     SandboxPauseRequest,
     SandboxPauseResponse,
+    SandboxSnapshotDeleteRequest,
     SandboxUpdateRequest,
 )
 from sandbank.rpc.channel import Channel
@@ -39,6 +40,8 @@ class SandboxHandler(Protocol):
 
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse: ...
 
+    async def delete_snapshot(self, request: SandboxSnapshotDeleteRequest) -> Empty: ...
+
 
 class InfoHandler(Protocol):
     """What answers `InfoService`; every method raises domain errors."""
@@ -59,6 +62,7 @@ def add_sandbox_service(server: RpcServer, handler: SandboxHandler) -> None:
             "Delete": Method(SandboxDeleteRequest, handler.delete),
             "Pause": Method(SandboxPauseRequest, handler.pause),
             "Checkpoint": Method(SandboxCheckpointRequest, handler.checkpoint),
+            "DeleteSnapshot": Method(SandboxSnapshotDeleteRequest, handler.delete_snapshot),
         },
     )
 
@@ -84,6 +88,10 @@ class OrchestratorClient:
     async def create(self, request: SandboxCreateRequest, timeout_seconds: float = 60) -> SandboxCreateResponse:
         """Returns once the agent in the sandbox has answered and the sandbox is routable; failed or cancelled, nothing is left."""
         return await self._channel.call("/SandboxService/Create", request, SandboxCreateResponse, timeout_seconds)
+
+    async def delete_snapshot(self, build_id: str) -> None:
+        """Removes what a pause has left on the node under the name of that build; idempotent."""
+        await self._channel.call("/SandboxService/DeleteSnapshot", SandboxSnapshotDeleteRequest(build_id=build_id), Empty, _QUICK_SECONDS)
 
     async def update(self, request: SandboxUpdateRequest) -> None:
         """Sets the end time, the egress rules, or both; `NotFoundError` when the node runs no such sandbox."""

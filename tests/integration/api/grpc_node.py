@@ -19,6 +19,7 @@ from sandbank.contracts.orchestrator import (
     SandboxListResponse,
     SandboxPauseRequest,
     SandboxPauseResponse,
+    SandboxSnapshotDeleteRequest,
     SandboxUpdateRequest,
 )
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
@@ -39,6 +40,7 @@ class GrpcNode:
         self.created: list[SandboxCreateRequest] = []
         self.deleted: list[tuple[str, str]] = []
         self.paused: list[SandboxPauseRequest] = []
+        self.deleted_snapshots: list[str] = []
         self.fail_pause_with: SandbankError | None = None
         self.pause_gate: asyncio.Event | None = None
         self.fail_with: SandbankError | None = None
@@ -47,6 +49,10 @@ class GrpcNode:
         self.status = ServiceInfoStatus.Healthy
         self.address = ""
         self._server: RpcServer | None = None
+
+    async def delete_snapshot(self, request: SandboxSnapshotDeleteRequest) -> Empty:
+        self.deleted_snapshots.append(request.build_id)
+        return Empty()
 
     async def start(self, port: int = 0) -> None:
         faults: list[BaseException] = []

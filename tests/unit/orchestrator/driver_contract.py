@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from sandbank.domain.errors import NotFoundError
+from sandbank.domain.errors import ConflictError, NotFoundError
 from sandbank.runtime.driver import Driver, SandboxSpec
 
 SpecMaker = Callable[[], SandboxSpec]
@@ -64,6 +65,27 @@ class DriverContract:
         await asyncio.gather(driver.kill(spec.sandbox_id), driver.kill(spec.sandbox_id))
         await driver.kill(spec.sandbox_id)
         await driver.kill("inobodyknows")
+
+    async def test_a_paused_sandbox_is_gone_until_it_is_created_from_its_snapshot(self, driver: Driver, new_spec: SpecMaker) -> None:
+        spec, snapshot_id = new_spec(), f"snapshot-{uuid.uuid4()}"
+        await driver.create(spec)
+        await driver.pause(spec.sandbox_id, snapshot_id)
+        with pytest.raises(NotFoundError):
+            driver.dial(spec.sandbox_id, AGENT_PORT)
+        assert driver.has_snapshot(snapshot_id)
+        await driver.create(replace(spec, layers=(), snapshot_id=snapshot_id, execution_id=new_execution_id()))
+        assert await connects(driver, spec.sandbox_id, AGENT_PORT)
+        assert (await driver.stats(spec.sandbox_id)).memory_limit_bytes == spec.limits.memory_mib << 20
+        await driver.kill(spec.sandbox_id)
+        await driver.remove_snapshot(snapshot_id)
+        await driver.remove_snapshot(snapshot_id)
+        assert not driver.has_snapshot(snapshot_id)
+        with pytest.raises(ConflictError):
+            await driver.create(replace(spec, snapshot_id=snapshot_id))
+
+    async def test_an_unknown_sandbox_cannot_be_paused(self, driver: Driver) -> None:
+        with pytest.raises(NotFoundError):
+            await driver.pause("inobodyknows", "snapshot")
 
     async def test_an_unknown_sandbox_is_not_found(self, driver: Driver) -> None:
         with pytest.raises(NotFoundError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sandbank.aiokit.tasks import finish
-from sandbank.domain.errors import ConflictError, NotFoundError
+from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
 from sandbank.runtime.driver import EgressPolicy, SandboxExit, SandboxSpec, SandboxStats, StartReport
 
 
@@ -19,6 +19,7 @@ class Kernel:
 
     sandboxes: dict[str, SandboxSpec] = field(default_factory=dict)
     leftovers: set[str] = field(default_factory=set)
+    snapshots: dict[str, SandboxSpec] = field(default_factory=dict)
 
 
 class MemoryDriver:
@@ -34,6 +35,8 @@ class MemoryDriver:
         self.most_creating = 0
         self.killed: list[str] = []
         self.kill_failures = 0
+        self.pauses = 0
+        self.pause_failure: SandbankError | None = None
         self._on_exit: Callable[[SandboxExit], None] | None = None
         self._agent: socket.socket | None = None
 
@@ -47,6 +50,10 @@ class MemoryDriver:
     async def create(self, spec: SandboxSpec) -> None:
         if spec.sandbox_id in self.kernel.sandboxes:
             raise ConflictError(f"sandbox {spec.sandbox_id} exists")
+        if spec.snapshot_id is not None:
+            if spec.snapshot_id not in self.kernel.snapshots:
+                raise ConflictError(f"sandbox files for '{spec.sandbox_id}' not found")
+            spec = replace(spec, limits=self.kernel.snapshots[spec.snapshot_id].limits)
         self.kernel.leftovers.add(spec.sandbox_id)
         self.creating += 1
         self.most_creating = max(self.most_creating, self.creating)
@@ -57,6 +64,23 @@ class MemoryDriver:
         finally:
             self.creating -= 1
             self.kernel.leftovers.discard(spec.sandbox_id)
+
+    async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
+        if sandbox_id not in self.kernel.sandboxes:
+            raise NotFoundError(f"sandbox {sandbox_id} not found")
+        self.pauses += 1
+        await self.gate.wait()
+        if self.pause_failure is not None:
+            raise self.pause_failure
+        if sandbox_id not in self.kernel.sandboxes:
+            raise NotFoundError(f"sandbox {sandbox_id} not found")
+        self.kernel.snapshots[snapshot_id] = self.kernel.sandboxes.pop(sandbox_id)
+
+    def has_snapshot(self, snapshot_id: str) -> bool:
+        return snapshot_id in self.kernel.snapshots
+
+    async def remove_snapshot(self, snapshot_id: str) -> None:
+        self.kernel.snapshots.pop(snapshot_id, None)
 
     async def kill(self, sandbox_id: str) -> None:
         if self.kill_failures:

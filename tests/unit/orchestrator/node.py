@@ -14,6 +14,7 @@ from sandbank.orchestrator.core.adoption import adopt
 from sandbank.orchestrator.core.create import Creation
 from sandbank.orchestrator.core.events import LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
+from sandbank.orchestrator.core.pause import Pausing
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder
 from sandbank.orchestrator.core.status import StatusBoard
@@ -118,6 +119,16 @@ class Node:
             volume_directory=lambda volume_id: Path("/volumes") / volume_id,
             clock=self.clock,
             max_starts=max_starts,
+        )
+
+        self.pausing = Pausing(
+            driver=driver,
+            inventory=self.inventory,
+            records=self.records,
+            routes=self.routes,
+            tasks=self.tasks,
+            events=self.events,
+            clock=self.clock,
         )
 
     async def start(self) -> None:

@@ -289,7 +289,7 @@ async def test_new_rules_and_a_new_end_are_events() -> None:
     sandbox = await node.creation.create(parse_order(request))
     egress = EgressUpdate(node.driver, node.inventory, node.records)
     endpoints = SandboxEndpoints(
-        "node", "memory", node.inventory, node.records, node.creation, node.removal, egress, node.events, node.clock
+        "node", "memory", node.inventory, node.records, node.creation, node.removal, node.pausing, egress, node.events, node.clock
     )
     update = SandboxUpdateRequest(sandbox_id=sandbox.sandbox_id, end_time=timestamp(sandbox.end_at + timedelta(hours=1)))
     update.egress.denied_cidrs.append("1.1.1.1/32")

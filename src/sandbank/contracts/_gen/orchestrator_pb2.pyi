@@ -351,3 +351,9 @@ class SandboxListResponse(_message.Message):
     SANDBOXES_FIELD_NUMBER: _ClassVar[int]
     sandboxes: _containers.RepeatedCompositeFieldContainer[RunningSandbox]
     def __init__(self, sandboxes: _Optional[_Iterable[_Union[RunningSandbox, _Mapping]]] = ...) -> None: ...
+
+class SandboxSnapshotDeleteRequest(_message.Message):
+    __slots__ = ("build_id",)
+    BUILD_ID_FIELD_NUMBER: _ClassVar[int]
+    build_id: str
+    def __init__(self, build_id: _Optional[str] = ...) -> None: ...

@@ -20,7 +20,7 @@ async def guard_expiry(inventory: Inventory, removal: Removal, clock: Clock) -> 
     log = structlog.get_logger("sandbank.orchestrator")
     while True:
         await asyncio.sleep(_PERIOD_SECONDS)
-        for sandbox_id in list_overdue(inventory.running.values(), clock()):
+        for sandbox_id in set(list_overdue(inventory.running.values(), clock())) - inventory.pausing.keys():
             log.warning("sandbox is overdue and nobody ends it", sandbox_id=sandbox_id)
             try:
                 removal.delete(sandbox_id, "timeout")

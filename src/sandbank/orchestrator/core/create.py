@@ -10,7 +10,7 @@ import structlog
 
 from sandbank.artifacts.builds import Build
 from sandbank.domain.errors import ConflictError, DeadlineError, ExhaustedError, InternalError, SandbankError
-from sandbank.orchestrator.core.events import CREATED, LifecycleEvent
+from sandbank.orchestrator.core.events import CREATED, RESUMED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory, Start
 from sandbank.orchestrator.core.ports import Builds, Clock, Events, Routes, SandboxRecords
 from sandbank.orchestrator.core.removal import Removal
@@ -61,16 +61,19 @@ class Creation:
         start = Start(order.execution_id, order.vcpu, order.memory_mib)
         self._inventory.begin(order.sandbox_id, start)
         try:
-            build = self._builds.find(order.build_id)
-            if build is None:
-                raise ConflictError(f"sandbox files for '{order.sandbox_id}' not found")
-            await self._boot(order, build, start)
+            await self._boot(order, self._plan(order), start)
             # From here to the end nothing awaits, so nothing can be cancelled halfway.
             return self._admit(order, start)
         finally:
             del self._inventory.starting[order.sandbox_id]
 
-    async def _boot(self, order: SandboxOrder, build: Build, start: Start) -> None:
+    def _plan(self, order: SandboxOrder) -> SandboxSpec:
+        build = None if order.resumes else self._builds.find(order.build_id)
+        if build is None and not (order.resumes and self._driver.has_snapshot(order.build_id)):
+            raise ConflictError(f"sandbox files for '{order.sandbox_id}' not found")
+        return self._spec(order, build)
+
+    async def _boot(self, order: SandboxOrder, spec: SandboxSpec, start: Start) -> None:
         waiting = True
         try:
             async with asyncio.timeout(DEADLINE_SECONDS), self._turns:
@@ -78,7 +81,7 @@ class Creation:
                 if (removing := self._inventory.ending.get(order.sandbox_id)) is not None:
                     await asyncio.wait({removing})
                 _check_not_doomed(start)
-                await self._driver.create(self._spec(order, build))
+                await self._driver.create(spec)
         except TimeoutError as error:
             if waiting:
                 raise ExhaustedError("too many sandboxes starting on this node, please retry") from error
@@ -96,26 +99,39 @@ class Creation:
             self._removal.discard(order.sandbox_id, "unknown")
             raise
         self._inventory.running[order.sandbox_id] = sandbox
-        self._events.emit(LifecycleEvent(CREATED, sandbox.started_at, sandbox))
-        self._log.info("sandbox created", sandbox_id=order.sandbox_id, template_id=order.template_id, end_at=sandbox.end_at.isoformat())
+        self._events.emit(LifecycleEvent(RESUMED if order.resumes else CREATED, sandbox.started_at, sandbox))
+        said = "sandbox resumed" if order.resumes else "sandbox created"
+        self._log.info(
+            said,
+            sandbox_id=order.sandbox_id,
+            template_id=order.template_id,
+            end_at=sandbox.end_at.isoformat(),
+        )
         return sandbox
 
-    def _spec(self, order: SandboxOrder, build: Build) -> SandboxSpec:
+    def _spec(self, order: SandboxOrder, build: Build | None) -> SandboxSpec:
         return SandboxSpec(
             sandbox_id=order.sandbox_id,
             template_id=order.template_id,
             execution_id=order.execution_id,
-            layers=build.layers,
-            limits=limits_of(order, build.size_mib),
-            init=AgentInit(
-                access_token=order.access_token,
-                env_vars={**build.env_vars, **order.env_vars},
-                default_user=order.default_user or build.default_user,
-                default_workdir=order.default_workdir or build.default_workdir,
-            ),
+            layers=() if build is None else build.layers,
+            limits=limits_of(order, 0 if build is None else build.size_mib),
+            init=_init(order, build),
             egress=order.egress,
             volumes=tuple(VolumeMount(self._volume_directory(volume_id), path) for volume_id, path in order.volumes),
+            snapshot_id=order.build_id if build is None else None,
         )
+
+
+def _init(order: SandboxOrder, build: Build | None) -> AgentInit:
+    if build is None:  # the agent has not forgotten what it was told
+        return AgentInit(order.access_token, dict(order.env_vars))
+    return AgentInit(
+        access_token=order.access_token,
+        env_vars={**build.env_vars, **order.env_vars},
+        default_user=order.default_user or build.default_user,
+        default_workdir=order.default_workdir or build.default_workdir,
+    )
 
 
 def _check_not_doomed(start: Start) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from sandbank.domain.errors import ConflictError, ExhaustedError
+from sandbank.domain.errors import ConflictError, ExhaustedError, SandbankError
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 
 
@@ -27,6 +27,8 @@ class Inventory:
     running: dict[str, RunningSandbox] = field(default_factory=dict)
     starting: dict[str, Start] = field(default_factory=dict)
     ending: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    # With the build's ID and, in the end, what went wrong; they are still in `running`.
+    pausing: dict[str, tuple[str, asyncio.Task[SandbankError | None]]] = field(default_factory=dict)
 
     def begin(self, sandbox_id: str, start: Start) -> None:
         """Take a place on the node. `ConflictError` when the ID is in use, `ExhaustedError` when the node is full."""

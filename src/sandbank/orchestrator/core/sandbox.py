@@ -35,6 +35,7 @@ class SandboxOrder:
     https_ports: frozenset[int] = frozenset()
     auto_pause: bool = False
     volumes: tuple[tuple[str, str], ...] = ()  # ID and the path inside
+    resumes: bool = False  # it goes on where the snapshot of its build was taken
 
 
 @dataclass(frozen=True, slots=True)

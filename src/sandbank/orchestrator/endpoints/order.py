@@ -49,6 +49,7 @@ def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
         https_ports=frozenset(ingress.https_ports),
         auto_pause=config.auto_pause,
         volumes=tuple((mount.id, mount.path) for mount in config.volumeMounts),
+        resumes=config.snapshot,
     )
 
 
@@ -95,5 +96,5 @@ def _check(request: SandboxCreateRequest) -> None:
         raise InvalidError("vcpu and ram_mb must be at least 1, total_disk_size_mb at least 0")
     if not request.HasField("start_time") or not request.HasField("end_time"):
         raise InvalidError("start_time and end_time are required")
-    if config.snapshot and not request.filesystem_boot:
-        raise ConflictError(f"sandbox files for '{config.sandbox_id}' not found")
+    if request.filesystem_boot:
+        raise ConflictError("this node cannot start a sandbox from the files of a snapshot alone")

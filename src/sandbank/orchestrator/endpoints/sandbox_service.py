@@ -17,6 +17,7 @@ from sandbank.contracts.orchestrator import (
     SandboxListResponse,
     SandboxPauseRequest,
     SandboxPauseResponse,
+    SandboxSnapshotDeleteRequest,
     SandboxUpdateRequest,
     SchedulingMetadata,
 )
@@ -25,6 +26,7 @@ from sandbank.orchestrator.core.create import Creation
 from sandbank.orchestrator.core.egress_update import EgressUpdate
 from sandbank.orchestrator.core.events import UPDATED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
+from sandbank.orchestrator.core.pause import Pausing
 from sandbank.orchestrator.core.ports import Clock, Events, SandboxRecords
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.update import move_end
@@ -43,6 +45,7 @@ class SandboxEndpoints:
     records: SandboxRecords
     creation: Creation
     removal: Removal
+    pausing: Pausing
     egress: EgressUpdate
     events: Events
     clock: Clock
@@ -82,8 +85,16 @@ class SandboxEndpoints:
         return Empty()
 
     async def pause(self, request: SandboxPauseRequest) -> SandboxPauseResponse:
-        """Refused: this node cannot save a sandbox, which runs on."""
-        raise ConflictError("this node cannot pause sandboxes")
+        """Saved under the name of the build and ended when it answers; idempotent."""
+        if request.filesystem_only:
+            raise ConflictError("this node cannot save the files of a sandbox alone")
+        await self.pausing.pause(request.sandbox_id, request.build_id)
+        return SandboxPauseResponse(scheduling_metadata=SchedulingMetadata(build_id=request.build_id))
+
+    async def delete_snapshot(self, request: SandboxSnapshotDeleteRequest) -> Empty:
+        """Idempotent."""
+        await self.pausing.forget(request.build_id)
+        return Empty()
 
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
         """Refused: this node cannot save a sandbox, which runs on."""

@@ -12,6 +12,8 @@ from sandbank.runtime.rootfs import resources, stage
 
 # Mounted inside, with what is in them: CRIU makes them again.
 _OWN = ("/", "/proc", "/proc/sys", "/proc/tty", "/dev/pts", f"/dev/{stage.SHARED_MEMORY}", "/dev/mqueue")
+# What the kernel calls memory that processes share: on no mount of anybody's, and saved like any other.
+_SHARED_MEMORY = ("/dev/zero (deleted)", "/memfd:", "/SYSV", "/anon_hugepage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ def _add_file(found: dict[str, str], path: str, inside: set[int]) -> None:
     try:
         facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").split()
         mount = int(facts[facts.index("mnt_id:") + 1])
-        if mount not in inside:
-            found[f"file[{mount:x}:{os.fstat(descriptor).st_ino:x}]"] = os.readlink(path)
+        name = os.readlink(path)
+        if mount not in inside and not name.startswith(_SHARED_MEMORY):
+            found[f"file[{mount:x}:{os.fstat(descriptor).st_ino:x}]"] = name
     finally:
         os.close(descriptor)

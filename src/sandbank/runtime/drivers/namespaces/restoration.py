@@ -27,7 +27,9 @@ _NAMESPACES = ("mnt", "net", "user")
 class Restoration:
     """One attempt to bring a sandbox back. `images` is a directory of its own for CRIU's images, which are linked there."""
 
-    def __init__(self, zygote: ZygoteClient, pool: SlotPool, slot: Slot, facts: SnapshotFacts, request: RestoreRequest, images: Path) -> None:
+    def __init__(
+        self, zygote: ZygoteClient, pool: SlotPool, slot: Slot, facts: SnapshotFacts, request: RestoreRequest, images: Path
+    ) -> None:
         self._zygote = zygote
         self._pool = pool
         self._slot = slot
@@ -38,7 +40,8 @@ class Restoration:
     def link_images(self, memory: Path) -> None:
         """Show the snapshot's images, but for the one that says which uids it had.
 
-        They are read as the sandbox's root, by the descriptor of this directory: a link would lead through those above it, which are closed.
+        They are read as the sandbox's root, by the descriptor of this directory: a symbolic link would lead through those above it, which
+        are closed.
         """
         self._images.mkdir(mode=0o755)
         for entry in os.scandir(memory):
