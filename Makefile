@@ -7,6 +7,7 @@ help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: venv ## Install what is missing, start Sandbank, greet from a sandbox, print what to paste; DOMAIN=name serves below that name
+	@scripts/criu.sh --optional
 	@$(PY)/sandbank up --detach $(if $(DOMAIN),--domain $(DOMAIN))
 
 down: ## Stop Sandbank and all its sandboxes
@@ -20,6 +21,7 @@ doctor: venv ## Look at what Sandbank needs of this machine
 
 test: dev ## Run all tests; as root, since sandboxes are part of them
 	@scripts/test-packages.sh postgresql redis-server mmdebstrap nftables iproute2 xfsprogs curl wrk chromium libnss3-tools
+	@scripts/criu.sh
 	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/pytest $(ARGS)
 
 check: dev ## Look at the code: ruff, mypy, the import contract

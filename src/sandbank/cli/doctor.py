@@ -13,6 +13,7 @@ from sandbank.cli import kernel_checks, name_checks, node_checks
 from sandbank.cli.check import Check, fail
 from sandbank.cli.console import say
 from sandbank.cli.settings import NodeSettings
+from sandbank.orchestrator.settings import OrchestratorSettings
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -44,7 +45,7 @@ def examine(settings: NodeSettings) -> Iterator[Check]:
         ("seccomp", kernel_checks.seccomp),
         ("nftables", kernel_checks.nftables),
         ("ip forwarding", kernel_checks.ip_forward),
-        ("criu", kernel_checks.criu),
+        ("criu", lambda: kernel_checks.criu(OrchestratorSettings().criu)),
         ("packages", node_checks.packages),
         ("ports", lambda: node_checks.ports(settings)),
         ("names", lambda: name_checks.names(settings)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from sandbank.cli.check import Check, fail, ok, warn
 from sandbank.cli.overlay_trial import try_idmapped_overlay
 from sandbank.cli.preflight import OLDEST_KERNEL, kernel_version
+from sandbank.runtime.snapshot.criu_program import find_criu
 
 _CONTROLLERS = ("cpu", "memory", "pids")
 _TRIAL_RULES = """
@@ -105,21 +105,12 @@ def ip_forward() -> Check:
     return ok("ip forwarding", "on")
 
 
-def criu() -> Check:
-    """Memory snapshots: which CRIU, and whether it says it can work with this kernel."""
-    costs = "pausing with memory, forking and checkpoints are refused; all else works"
-    program = shutil.which("criu")
-    if program is None:
-        return warn("criu", "not installed", costs=costs, fix="install CRIU 4.2 or newer")
-    text = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"(\d+)\.(\d+)", text)
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
-    if kernel_version() >= (6, 16) and version < (4, 2):
-        found = f"{version[0]}.{version[1]}, too old for kernel {platform.release()}"
-        return warn("criu", found, costs=costs, fix="install CRIU 4.2 or newer")
-    if problem := _run([program, "check"]):
-        return warn("criu", problem, costs=costs, fix="see `criu check --all`")
-    return ok("criu", f"{version[0]}.{version[1]}")
+def criu(named: Path | None) -> Check:
+    """Memory snapshots: which CRIU, and whether it can work with this kernel."""
+    found = find_criu(named)
+    if found.problem:
+        return warn("criu", found.problem, costs="pausing with memory, forking and checkpoints are refused; all else works", fix=found.fix)
+    return ok("criu", f"{found.version}, {found.path}{'' if found.tracks_memory else '; this kernel does not track written pages'}")
 
 
 def _run(command: list[str], text: str = "") -> str:

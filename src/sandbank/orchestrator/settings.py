@@ -46,6 +46,10 @@ class OrchestratorSettings(BaseSettings):
         description="What all sandboxes together may write, in MiB, fixed at the first start; else 80 % of what is free. 0: none.",
     )
     driver: str = Field(default="namespaces", description="What runs sandboxes.")
+    criu: Path | None = Field(
+        default=None,
+        description="CRIU 4.2 or newer, which saves and brings back memory; by default the one in `/opt/sandbank`, else the system's.",
+    )
     max_sandboxes: int | None = Field(
         default=None, ge=1, description="Running sandboxes on this node; by default what half of the memory holds when they are idle."
     )
@@ -102,7 +106,7 @@ class OrchestratorSettings(BaseSettings):
         default=40.0, ge=0, description="Seconds that removals of ended sandboxes get at a stop; the next start removes what they leave."
     )
 
-    @field_validator("api_grpc_address", "egress_ca_bundle", "redis_url", "loki_url", "volumes_dir", mode="before")
+    @field_validator("criu", "api_grpc_address", "egress_ca_bundle", "redis_url", "loki_url", "volumes_dir", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value

@@ -62,8 +62,13 @@ def _namespaces(settings: OrchestratorSettings, secrets: SecretSource) -> Driver
     # Imported here: a node with another driver needs neither its code nor its libraries.
     from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
     from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
+    from sandbank.runtime.snapshot.criu_program import find_criu
 
-    return NamespaceDriver(settings.layout, NamespaceSettings(egress_ca_bundle=settings.egress_ca_bundle), secrets)
+    criu = find_criu(settings.criu)
+    if criu.problem:
+        structlog.get_logger("sandbank.orchestrator").warning("memory of sandboxes cannot be saved", reason=criu.problem, fix=criu.fix)
+    options = NamespaceSettings(egress_ca_bundle=settings.egress_ca_bundle, criu=criu.usable_path)
+    return NamespaceDriver(settings.layout, options, secrets)
 
 
 DRIVERS: dict[str, DriverMaker] = {"namespaces": _namespaces}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 _MOST_BYTES = 4 * 1024 * 1024  # from its end: CRIU stops soon after its first error
 _MOST_CHARACTERS = 240
-_ERROR = re.compile(r"^(?:\(\d+\.\d+\)\s*)?(?:\d+:\s*)?Error \([^)]*:\d+\):\s*(?P<text>.*)$")
+_ERROR = re.compile(r"^(?:\(\d+\.\d+\)\s*|pie: )?(?:\d+:\s*)?Error \([^)]*:\d+\):\s*(?P<text>.*)$")
 _NO_SPACE = re.compile(r": (?:No space left on device|Disk quota exceeded|File too large)$")
 # Said of the way CRIU is run, or by what only passes another's failure on.
 _NOISE = re.compile(
@@ -31,7 +31,8 @@ _REASONS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
     (re.compile(pattern), reason)
     for pattern, reason in (
         (r"of that type \[\d+\] \(chr (?P<what>[\d:]+)", "a device is open: {what}"),
-        (r"of that type \[\d+\] \(anon [^)]*\[(?P<what>[\w:-]+)\]", "a process uses {what}"),
+        (r"send_fds failed \(-22\)", "a process uses io_uring"),  # the only descriptors that the kernel lets nobody pass on
+        (r"of that type \[\d+\] \(anon anon_inode:\[?(?P<what>[\w:-]+)", "a process uses {what}"),
         (r"of that type \[\d+\] \(\w+ (?P<what>.*)\)", "a file of a kind that cannot be saved is open: {what}"),
         (r"non-regular mapping|Unsupported mapping found", "a process has mapped memory of a device or of io_uring"),
         (r"(?:Sockets \(|collected \(|socket )family:? (?P<family>\d+)", _socket_of),
@@ -60,7 +61,7 @@ _REASONS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
         (r"Can't lookup mount=\S+ for fd=\S+ path=(?P<what>.*)", "a file is open that is on no mount of the sandbox: {what}"),
         (r"on overmounted mounts .*path=(?P<what>.*)", "a file is open that a later mount hides: {what}"),
         (r"FS mnt (?P<what>\S+) .*unsupported id", "a file system is mounted that cannot be saved: {what}"),
-        (r"dumping BPF map type", "a process has a BPF map open"),
+        (r"dumping BPF map type", "a process uses bpf-map"),
         (r"PIDFD_THREAD", "a process has a descriptor of a thread open (pidfd)"),
         (r"A session leader of", "a process belongs to a session that began outside"),
         (r"ctty inheritance|Found (?:dangling tty|slave peer index)", "a process has a terminal that was opened outside"),
