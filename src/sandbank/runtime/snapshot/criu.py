@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -155,23 +156,29 @@ async def _wait(criu: Process) -> None:
 
 async def _end_all(criu: Process) -> None:
     """Kill it and all its descendants, also those that have left its group: restored ones have sessions of their own."""
-    found: list[int] = []
+    found: dict[int, int] = {}
     if criu.returncode is None:
-        # Stopped ones have no more children. Parents first, so that it is soon over.
+        # Who is stopped gets no more children.
         while fresh := [pid for pid in processes_of(criu.pid) if pid not in found]:
-            _signal(fresh, signal.SIGSTOP)
-            found += fresh
-        _signal(reversed(found), signal.SIGKILL)
+            for pid in fresh:
+                with contextlib.suppress(ProcessLookupError):
+                    found[pid] = os.pidfd_open(pid)
+                    signal.pidfd_send_signal(found[pid], signal.SIGSTOP)
+        for pidfd in found.values():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     await criu.wait()
-    for pid in found[1:]:
-        with contextlib.suppress(ChildProcessError):  # orphans are ours when this process is a subreaper
-            await asyncio.to_thread(os.waitpid, pid, 0)
+    for pidfd in found.values():
+        await asyncio.to_thread(_await_end, pidfd)
+        os.close(pidfd)
 
 
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
+def _await_end(pidfd: int) -> None:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    poll.poll()
+    with contextlib.suppress(ChildProcessError):  # orphans are ours when this process is a subreaper
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
 
 
 async def _failed(log: Path, otherwise: str, first_error: str = "") -> CriuError:
