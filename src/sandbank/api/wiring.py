@@ -20,6 +20,7 @@ from sandbank.api.adapters.node_pool import NodePool
 from sandbank.api.adapters.secret_keys import FixedKeys, KeyFile, SecretSealer
 from sandbank.api.adapters.secret_repo import SecretRepo
 from sandbank.api.adapters.signing_key import SigningKey
+from sandbank.api.adapters.snapshot_repo import SnapshotRepo
 from sandbank.api.adapters.stores import choose_stores
 from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
@@ -36,9 +37,11 @@ from sandbank.api.core.access_keys import AccessTokens, ApiKeys
 from sandbank.api.core.administration import NodeAdministration, TeamAdministration
 from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
+from sandbank.api.core.expire import SandboxExpirer
 from sandbank.api.core.extend import SandboxExtender
 from sandbank.api.core.idempotency import IdempotentCreates
 from sandbank.api.core.kill import SandboxKiller
+from sandbank.api.core.launch import SandboxLauncher
 from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
@@ -46,8 +49,11 @@ from sandbank.api.core.metrics import MetricReader
 from sandbank.api.core.network_options import NetworkChecker, NetworkFeatures
 from sandbank.api.core.network_update import NetworkUpdater
 from sandbank.api.core.operations import Operations
+from sandbank.api.core.pause import SandboxPauser
+from sandbank.api.core.paused import PausedSandboxes
 from sandbank.api.core.rate_limits import RateLimits, parse_rate_limits
 from sandbank.api.core.reconcile import NodeReconciler
+from sandbank.api.core.resume import SandboxResumer
 from sandbank.api.core.team_secrets import SecretReader, SecretRules, Secrets
 from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.volume_content import VolumeContent
@@ -168,7 +174,13 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     templates = TemplateRepo(database.sessions, tasks)
     nodes = NodePool(settings.nodes, tasks)
     routes = CatalogRoutes(stores.catalog, nodes.host_of)
-    killer = SandboxKiller(store, nodes, routes, _now, tasks)
+    tokens = SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value())
+    snapshots = SnapshotRepo(database.sessions, tokens)
+    paused = PausedSandboxes(store, snapshots, nodes)
+    killer = SandboxKiller(store, snapshots, nodes, nodes, routes, _now, tasks)
+    pauser = SandboxPauser(store, store, snapshots, paused, nodes, routes, tasks)
+    launcher = SandboxLauncher(store, store, nodes, routes)
+    extender = SandboxExtender(store, nodes, _now)
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
     queries = None if clickhouse is None else TenantQueries(clickhouse)
     log_store = choose_log_store(settings.loki_url, settings.loki_user, settings.loki_password, queries)
@@ -181,26 +193,29 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     volumes = Volumes(volume_records, volume_nodes, volume_tokens, volume_rules)
     secret_records, sealer = SecretRepo(database.sessions), secret_sealer(settings)
     identity = identity_tokens(settings)
+    resumer = SandboxResumer(
+        sandboxes=store, paused=paused, launcher=launcher, extender=extender, volumes=volumes, tokens=tokens, tasks=tasks
+    )
     operations = Operations(
         authenticator=Authenticator(accounts, admin_token, allow_seeded=settings.allow_seeded_credentials, identities=identities),
         creator=SandboxCreator(
             templates=templates,
-            sandboxes=store,
-            reservations=store,
-            nodes=nodes,
-            routes=routes,
+            launcher=launcher,
             usage=usage,
             network=network,
             volumes=volumes,
             starts=team_metrics,
-            tokens=SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value()),
+            tokens=tokens,
             tasks=tasks,
             issues_identities=settings.iam_tokens,
         ),
         creates=IdempotentCreates(stores.idempotency, store, _now, tasks),
-        extender=SandboxExtender(store, nodes, _now),
+        extender=extender,
         killer=killer,
-        lister=SandboxLister(store, templates),
+        pauser=pauser,
+        resumer=resumer,
+        paused=paused,
+        lister=SandboxLister(store, snapshots, templates),
         sandboxes=store,
         teams=TeamLister(accounts),
         team_selector=TeamSelector(accounts, accounts),
@@ -218,21 +233,22 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         rate_limits=RateLimits(parse_rate_limits(settings.rate_limits), stores.rate_limits, _on_uncounted),
         readiness=nodes,
     )
+    expirer = SandboxExpirer(store, nodes, killer, pauser, _now)
     flusher = UsageFlusher(usage, _on_error)
-    watcher = NodeWatcher(
-        nodes.addresses, NodeReconciler(nodes, store, store, routes, _on_sandbox_event), _on_error, alone=not stores.is_shared
-    )
+    reconciler = NodeReconciler(nodes, store, store, routes, paused.settle, _on_sandbox_event)
+    watcher = NodeWatcher(nodes.addresses, reconciler, _on_error, alone=not stores.is_shared)
 
     tracer = Tracer(API)
     internal = RpcServer(_on_error, tracer)
     add_secret_service(internal, SecretEndpoints(SecretReader(secret_records, sealer, store, identity)))
-    add_resume_service(internal, ResumeEndpoints(SandboxWaker(store, accounts, routes, nodes.host_of)))
+    add_resume_service(internal, ResumeEndpoints(SandboxWaker(store, paused, resumer, accounts, routes, nodes.host_of)))
 
     async def prepare() -> None:
         require_safe(settings)
         await upgrade(database.engine)
         await accounts.forget_if_changed()  # what counts from here on
         await watcher.first_pass()
+        await paused.settle_all()
         if stores.is_shared and settings.secrets_key is None:
             _log.warning("SANDBANK_SECRETS_KEY is not set: other API processes cannot read the secrets that this one encrypts")
         await _listen_inside(internal, settings)
@@ -252,7 +268,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
 
     return ApiService(
         server=HttpServer(Traced(build_application(operations, settings.domain), tracer, Meter(API)), settings.bind, settings.api_port),
-        agents=[Evictor(store, killer, _now, _on_error), watcher, flusher, team_metrics, AccountWatcher(accounts, _on_error)],
+        agents=[Evictor(store, expirer, _now, _on_error), watcher, flusher, team_metrics, AccountWatcher(accounts, _on_error)],
         prepare=prepare,
         release=release,
         on_error=_on_error,

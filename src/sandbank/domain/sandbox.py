@@ -12,9 +12,10 @@ from sandbank.domain.states import SandboxState
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A running sandbox: immutable, replaced as a whole. Times are aware UTC.
+    """A sandbox that runs, or that ran when it was paused: immutable, replaced as a whole. Times are aware UTC.
 
     `network` and `allow_internet_access` are the client's own words, kept to be echoed; what is enforced is the node's business.
+    What of them is secret, and never echoed, is apart. `requested_timeout_seconds` is the creation's, whatever resumes asked for since.
     """
 
     sandbox_id: str
@@ -39,6 +40,10 @@ class Sandbox:
     network: Mapping[str, Any] | None = None
     volume_mounts: tuple[tuple[str, str], ...] = ()  # name and path
     iam_tokens: Mapping[str, str] = field(default_factory=dict)  # audiences of workload tokens, by name
+    auto_pause: bool = False  # what becomes of it at its end
+    auto_resume: bool = False  # whether traffic wakes it once it is paused
+    egress_proxy_password: str | None = field(default=None, repr=False)
+    egress_proxy_ca_cert: str | None = field(default=None, repr=False)
     state: SandboxState = SandboxState.RUNNING
 
     @property

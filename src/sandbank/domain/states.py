@@ -1,4 +1,4 @@
-"""The states of a running sandbox and which may follow which (REST contract §8.0)."""
+"""The states of a sandbox and which may follow which (REST contract §8.0)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import enum
 
 
 class SandboxState(enum.StrEnum):
-    """What the control plane knows of a sandbox that has a process somewhere."""
+    """What the control plane knows of a sandbox. All but `PAUSED` have processes somewhere, and a record among the running ones."""
 
     RUNNING = "running"
     PAUSING = "pausing"
     SNAPSHOTTING = "snapshotting"
     KILLING = "killing"
+    PAUSED = "paused"
 
 
 _ALLOWED: dict[SandboxState, frozenset[SandboxState]] = {
@@ -19,6 +20,7 @@ _ALLOWED: dict[SandboxState, frozenset[SandboxState]] = {
     SandboxState.PAUSING: frozenset({SandboxState.KILLING}),
     SandboxState.SNAPSHOTTING: frozenset({SandboxState.RUNNING, SandboxState.KILLING, SandboxState.PAUSING}),
     SandboxState.KILLING: frozenset(),
+    SandboxState.PAUSED: frozenset({SandboxState.KILLING}),
 }
 
 # After these the sandbox no longer runs, so nothing is left to extend.
@@ -34,4 +36,4 @@ def public_state(state: SandboxState) -> str | None:
     """What clients see: `running` or `paused`; `None` where the sandbox already counts as gone."""
     if state is SandboxState.KILLING:
         return None
-    return "paused" if state is SandboxState.PAUSING else "running"
+    return "paused" if state in (SandboxState.PAUSING, SandboxState.PAUSED) else "running"

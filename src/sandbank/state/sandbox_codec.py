@@ -31,14 +31,16 @@ _PLAIN = {
     "allow_internet_access": "allowInternetAccess",
     "network": "network",
 }
+# As the ones above, but absent from records of older releases.
+_NEWER = {"auto_pause": "autoPause", "egress_proxy_password": "egressProxyPassword", "egress_proxy_ca_cert": "egressProxyCaCert"}
 _TIMES = {"started_at": "startTime", "end_at": "endTime"}
-FIELDS = frozenset((*_PLAIN, *_TIMES, "max_length_hours", "metadata", "state", "volume_mounts", "iam_tokens"))
+FIELDS = frozenset((*_PLAIN, *_NEWER, *_TIMES, "max_length_hours", "metadata", "state", "volume_mounts", "iam_tokens", "auto_resume"))
 """What is kept of a record: all of it, or a restart would lose the rest."""
 
 
 def encode(sandbox: Sandbox) -> str:
     """The whole record."""
-    document: dict[str, Any] = {theirs: getattr(sandbox, ours) for ours, theirs in _PLAIN.items()}
+    document: dict[str, Any] = {theirs: getattr(sandbox, ours) for ours, theirs in (_PLAIN | _NEWER).items()}
     for ours, theirs in _TIMES.items():
         document[theirs] = getattr(sandbox, ours).isoformat().replace("+00:00", "Z")
     document |= {
@@ -47,6 +49,7 @@ def encode(sandbox: Sandbox) -> str:
         "maxInstanceLength": sandbox.max_length_hours * _HOUR_NANOSECONDS,
         "metadata": dict(sandbox.metadata),
         "state": sandbox.state.value,
+        "autoResume": {"policy": "any" if sandbox.auto_resume else "off"},
         "iam": {"tokens": dict(sandbox.iam_tokens)},
         "volumeMounts": [{"name": name, "path": path} for name, path in sandbox.volume_mounts],
     }
@@ -67,11 +70,13 @@ def decode(text: str | bytes) -> Sandbox:
 
 def _of(document: dict[str, Any]) -> Sandbox:
     fields: dict[str, Any] = {ours: document[theirs] for ours, theirs in _PLAIN.items()}
+    fields |= {ours: document[theirs] for ours, theirs in _NEWER.items() if theirs in document}
     for ours, theirs in _TIMES.items():
         fields[ours] = datetime.fromisoformat(document[theirs])
     fields["max_length_hours"] = document["maxInstanceLength"] // _HOUR_NANOSECONDS
     fields["metadata"] = document["metadata"]
     fields["volume_mounts"] = tuple((mount["name"], mount["path"]) for mount in document.get("volumeMounts") or ())
     fields["iam_tokens"] = (document.get("iam") or {}).get("tokens") or {}
+    fields["auto_resume"] = (document.get("autoResume") or {}).get("policy") == "any"
     fields["state"] = SandboxState(document["state"])
     return Sandbox(**fields)

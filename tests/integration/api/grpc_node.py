@@ -52,6 +52,7 @@ class GrpcNode:
 
     async def delete_snapshot(self, request: SandboxSnapshotDeleteRequest) -> Empty:
         self.deleted_snapshots.append(request.build_id)
+        self.paused = [paused for paused in self.paused if paused.build_id != request.build_id]
         return Empty()
 
     async def start(self, port: int = 0) -> None:
@@ -115,6 +116,8 @@ class GrpcNode:
 
     async def pause(self, request: SandboxPauseRequest) -> SandboxPauseResponse:
         if request.sandbox_id not in self.sandboxes:
+            if request.build_id in {paused.build_id for paused in self.paused}:
+                return SandboxPauseResponse()
             raise NotFoundError(f"sandbox '{request.sandbox_id}' not found")
         if self.pause_gate is not None:
             await self.pause_gate.wait()

@@ -66,8 +66,8 @@ async def test_errors_have_their_classes(api: LiveApi) -> None:
     with pytest.raises(SandboxException, match="template 'absent' not found"):
         await AsyncSandbox.create("absent", **options(api))
     sandbox = await AsyncSandbox.create(**options(api))
-    with pytest.raises(SandboxException, match="cannot pause sandboxes yet"):
-        await sandbox.pause()
+    with pytest.raises(SandboxException, match="cannot pause a sandbox without its memory"):
+        await sandbox.pause(mode="filesystem")
     with pytest.raises(SandboxException, match="cannot snapshot sandboxes yet"):
         await sandbox.create_snapshot()
     with pytest.raises(SandboxException, match="Timeout cannot be greater than 24 hours"):

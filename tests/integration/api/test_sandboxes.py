@@ -108,7 +108,7 @@ async def test_semantic_errors(api: LiveApi) -> None:
         ({"templateID": "base:v9"}, 404, "tag 'v9' does not exist for template 'base'"),
         ({"templateID": "base", "timeout": 0}, 400, "Timeout must be greater than 0"),
         ({"templateID": "base", "timeout": 86401}, 400, "Timeout cannot be greater than 24 hours"),
-        ({"templateID": "base", "autoPause": True}, 400, "autoPause is not supported"),
+        ({"templateID": "base", "autoPause": True, "autoPauseMemory": False}, 400, "autoPauseMemory=false is not supported"),
         ({"templateID": "base", "network": {"denyOut": ["example.com"]}}, 400, "invalid denied CIDR example.com"),
     ):
         refused(await api.client.post("/v2/sandboxes", json=body), status, message)
@@ -229,13 +229,13 @@ async def test_unknown_routes(api: LiveApi) -> None:
 async def test_what_this_release_cannot_do_is_refused_plainly(api: LiveApi) -> None:
     sandbox_id = (await create(api))["sandboxID"]
     for operation, words in (
-        ("pause", "cannot pause"),
-        ("resume", "cannot pause"),
         ("snapshots", "cannot snapshot"),
         ("fork", "cannot fork"),
     ):
         refused(await api.client.post(f"/sandboxes/{sandbox_id}/{operation}", json={}), 400, words)
         refused(await api.client.post(f"/sandboxes/iabsent/{operation}"), 404, "doesn't exist")
+    without_memory = await api.client.post(f"/sandboxes/{sandbox_id}/pause", json={"memory": False})
+    refused(without_memory, 400, "cannot pause a sandbox without its memory")
     assert (await api.client.get("/snapshots")).json() == []
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.egress import EgressWish
+from sandbank.api.core.expire import SandboxExpirer
 from sandbank.api.core.extend import SandboxExtender
 from sandbank.api.core.kill import SandboxKiller
+from sandbank.api.core.launch import SandboxLauncher
+from sandbank.api.core.listing import SandboxLister
 from sandbank.api.core.network_options import NetworkChecker, NetworkFeatures
 from sandbank.api.core.network_update import NetworkUpdater
-from sandbank.api.core.ports import NodeLoad
+from sandbank.api.core.pagination import in_order, page
+from sandbank.api.core.pause import SandboxPauser
+from sandbank.api.core.paused import PausedSandboxes
+from sandbank.api.core.ports import NodeLoad, PausedQuery
 from sandbank.api.core.reconcile import NodeReport
+from sandbank.api.core.resume import SandboxResumer
+from sandbank.api.core.snapshot import Snapshot
 from sandbank.api.core.start import SandboxStart, Started, record
 from sandbank.api.core.team import Team
 from sandbank.api.core.template import Template
@@ -22,6 +31,7 @@ from sandbank.api.core.volumes import Volume, VolumeRules, Volumes, too_many
 from sandbank.domain.credentials import SandboxTokens
 from sandbank.domain.errors import NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
+from sandbank.domain.states import SandboxState
 from sandbank.domain.template_reference import TemplateReference
 from sandbank.state.memory_sandbox_store import MemorySandboxStore
 from tests.unit.api.made import NOON, TEMPLATE
@@ -54,6 +64,9 @@ class FakeNodes:
         self.gate: asyncio.Event | None = None
         self.abandoned: set[str] = set()
         self.delete_error: SandbankError | None = None
+        self.saves: set[str] = set()
+        self.pause_errors: list[SandbankError] = []
+        self.pause_gate: asyncio.Event | None = None
 
     def candidates(self) -> Sequence[NodeLoad]:
         return self.loads
@@ -92,6 +105,21 @@ class FakeNodes:
         if self.running.pop(sandbox_id, None) is None:
             raise NotFoundError("sandbox not found")
 
+    async def pause(self, sandbox: Sandbox, env_id: str, build_id: str) -> None:
+        self.calls.append(("pause", sandbox.node_id))
+        if self.pause_gate is not None:
+            await self.pause_gate.wait()
+        if self.pause_errors:
+            raise self.pause_errors.pop(0)
+        if build_id in self.saves and sandbox.sandbox_id not in self.running:
+            return
+        if self.running.pop(sandbox.sandbox_id, None) is None:
+            raise NotFoundError("sandbox not found")
+        self.saves.add(build_id)
+
+    def discard(self, node_id: str, build_id: str) -> None:
+        self.saves.discard(build_id)
+
     def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
         self.abandoned.add(execution_id)
         self.running.pop(sandbox_id, None)
@@ -105,6 +133,43 @@ class FakeNodes:
     async def report(self, address: str) -> NodeReport:
         running = {sandbox_id: sandbox for sandbox_id, sandbox in self.running.items() if sandbox.node_id == address}
         return NodeReport(address, {sandbox_id: sandbox.execution_id for sandbox_id, sandbox in running.items()}, running.__getitem__)
+
+
+class FakeSnapshots:
+    """Saves in memory, by sandbox, oldest first."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.saves: dict[str, list[Snapshot]] = {}
+        self.error: SandbankError | None = None
+
+    async def begin(self, sandbox: Sandbox, build_id: str) -> str:
+        if self.error is not None:
+            raise self.error
+        kept = replace(sandbox, state=SandboxState.PAUSED, end_at=self.clock())
+        self.saves.setdefault(sandbox.sandbox_id, []).append(Snapshot(kept, f"env-{sandbox.sandbox_id}", build_id, is_ready=False))
+        return f"env-{sandbox.sandbox_id}"
+
+    async def finish(self, build_id: str, *, is_ready: bool) -> None:
+        if self.error is not None:
+            raise self.error
+        for sandbox_id, saves in self.saves.items():
+            kept = [replace(save, is_ready=True) if save.build_id == build_id else save for save in saves]
+            self.saves[sandbox_id] = kept if is_ready else [save for save in saves if save.build_id != build_id]
+
+    async def find(self, sandbox_id: str) -> Snapshot | None:
+        return next(iter(reversed(self.saves.get(sandbox_id, []))), None)
+
+    async def list_team(self, team_id: str, query: PausedQuery) -> Sequence[Sandbox]:
+        found = [[save.sandbox for save in saves if save.is_ready][-1:] for saves in self.saves.values()]
+        ordered = in_order([one for ready in found for one in ready if one.team_id == team_id], ascending=query.ascending)
+        return page(ordered, query.after, query.limit, ascending=query.ascending)[0]
+
+    async def list_unfinished(self) -> Sequence[str]:
+        return [sandbox_id for sandbox_id, saves in self.saves.items() if saves and not saves[-1].is_ready]
+
+    async def delete(self, sandbox_id: str) -> Sequence[tuple[str, str]]:
+        return [(save.sandbox.node_id, save.build_id) for save in self.saves.pop(sandbox_id, [])]
 
 
 class FakeRoutes:
@@ -210,21 +275,34 @@ class Core:
         self.network = NetworkChecker(NetworkFeatures(), self._resolve)
         self.places = FakeVolumes(self.nodes)
         self.volumes = Volumes(self.places, self.places, self.places, VolumeRules(enabled=True, shared=False, most_per_team=3))
+        self.tokens = SandboxTokens("seed")
+        self.snapshots = FakeSnapshots(self.clock)
+        self.paused = PausedSandboxes(self.store, self.snapshots, self.nodes)
+        self.launcher = SandboxLauncher(self.store, self.store, self.nodes, self.routes)
         self.creator = SandboxCreator(
             templates=self.templates,
-            sandboxes=self.store,
-            reservations=self.store,
-            nodes=self.nodes,
-            routes=self.routes,
+            launcher=self.launcher,
             usage=self.usage,
             network=self.network,
             volumes=self.volumes,
             starts=self.usage,
-            tokens=SandboxTokens("seed"),
+            tokens=self.tokens,
             tasks=self.tasks,
         )
         self.extender = SandboxExtender(self.store, self.nodes, self.clock)
-        self.killer = SandboxKiller(self.store, self.nodes, self.routes, self.clock, self.tasks)
+        self.killer = SandboxKiller(self.store, self.snapshots, self.nodes, self.nodes, self.routes, self.clock, self.tasks)
+        self.pauser = SandboxPauser(self.store, self.store, self.snapshots, self.paused, self.nodes, self.routes, self.tasks)
+        self.expirer = SandboxExpirer(self.store, self.nodes, self.killer, self.pauser, self.clock)
+        self.resumer = SandboxResumer(
+            sandboxes=self.store,
+            paused=self.paused,
+            launcher=self.launcher,
+            extender=self.extender,
+            volumes=self.volumes,
+            tokens=self.tokens,
+            tasks=self.tasks,
+        )
+        self.lister = SandboxLister(self.store, self.snapshots, self.templates)
         self.updater = NetworkUpdater(self.store, self.nodes, self.network)
 
     async def _resolve(self, name: str) -> list[str]:

@@ -117,7 +117,7 @@ async def test_a_node_that_does_not_answer_leaves_it_condemned(core: Core, sandb
     assert (found.state, found.end_at) == (SandboxState.RUNNING, core.clock.now)
     core.nodes.delete_error = None
     (due,) = await core.store.expired(core.clock.now, 10, core.clock.now)
-    await core.killer.expire(due)
+    await core.expirer.expire(due)
     assert core.nodes.running == {}
 
 
@@ -132,14 +132,14 @@ async def test_one_on_a_node_that_never_comes_back_gives_its_place_back(core: Co
         core.clock.pass_by(minutes=5)
     for _ in range(3):
         with pytest.raises(InternalError, match="node n1 is not known"):
-            await core.killer.expire(sandbox)
+            await core.expirer.expire(sandbox)
         core.clock.pass_by(minutes=3)
     core.nodes.delete_error = UnavailableError("node is away")  # known, so what became of it will be known
     core.clock.pass_by(minutes=3)
     with pytest.raises(InternalError, match="node is away"):
-        await core.killer.expire(sandbox)
+        await core.expirer.expire(sandbox)
     core.nodes.delete_error = NodeUnknownError("node n1 is not known")
-    await core.killer.expire(sandbox)
+    await core.expirer.expire(sandbox)
     assert await core.store.find(sandbox.sandbox_id) is None
     assert core.routes.routes == {}
 
@@ -148,8 +148,8 @@ async def test_one_that_was_extended_meanwhile_lives_on(core: Core, sandbox: San
     core.clock.pass_by(minutes=5)
     (due,) = await core.store.expired(core.clock.now, 10, core.clock.now)
     await core.extender.connect(TEAM, sandbox.sandbox_id, 60)
-    await core.killer.expire(due)
+    await core.expirer.expire(due)
     assert core.nodes.running
     core.clock.pass_by(minutes=1)
-    await core.killer.expire(due)
+    await core.expirer.expire(due)
     assert core.nodes.calls[-1] == ("delete", "n1", "timeout")

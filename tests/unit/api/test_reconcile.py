@@ -21,7 +21,7 @@ def reconciler(core: Core, events: list[tuple[str, str]]) -> NodeReconciler:
     def note(event: str, sandbox: Sandbox) -> None:
         events.append((event, sandbox.sandbox_id))
 
-    return NodeReconciler(core.nodes, core.store, core.store, core.routes, note)
+    return NodeReconciler(core.nodes, core.store, core.store, core.routes, core.paused.settle, note)
 
 
 async def test_at_start_everything_is_adopted(core: Core, reconciler: NodeReconciler) -> None:

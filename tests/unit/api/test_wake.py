@@ -34,7 +34,13 @@ class _Accounts:
 
 def _waker(core: Core, team: Team | None = TEAM, transition_seconds: float = 5.0) -> SandboxWaker:
     return SandboxWaker(
-        core.store, _Accounts(team), core.routes, lambda node_id: f"host-of-{node_id}", transition_seconds=transition_seconds
+        core.store,
+        core.paused,
+        core.resumer,
+        _Accounts(team),
+        core.routes,
+        lambda node_id: f"host-of-{node_id}",
+        transition_seconds=transition_seconds,
     )
 
 

@@ -23,4 +23,5 @@ def test_what_clients_see() -> None:
         SandboxState.PAUSING: "paused",
         SandboxState.SNAPSHOTTING: "running",
         SandboxState.KILLING: None,
+        SandboxState.PAUSED: "paused",
     }

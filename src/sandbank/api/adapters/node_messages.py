@@ -11,6 +11,7 @@ from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.contracts.orchestrator import (
     RunningSandbox,
+    SandboxAutoResumeConfig,
     SandboxConfig,
     SandboxCreateRequest,
     SandboxCreateResponse,
@@ -40,7 +41,7 @@ def create_request(start: SandboxStart, execution_id: str, now: datetime) -> San
     """What a node is told. The end is what the timeout makes of `now`; the node says in its answer what it made of it."""
     template = start.template
     config = SandboxConfig(
-        template_id=template.template_id,
+        template_id=start.snapshot_env_id or template.template_id,
         base_template_id=template.template_id,
         build_id=template.build_id,
         kernel_version=template.kernel_version,
@@ -55,7 +56,9 @@ def create_request(start: SandboxStart, execution_id: str, now: datetime) -> San
         ram_mb=template.ram_mb,
         total_disk_size_mb=template.disk_mb,
         max_sandbox_length=start.max_length_hours,
-        requested_timeout_seconds=start.timeout_seconds,
+        requested_timeout_seconds=start.requested_timeout_seconds,
+        snapshot=start.snapshot_env_id is not None,
+        auto_pause=start.auto_pause,
     )
     if template.alias is not None:
         config.alias = template.alias
@@ -66,6 +69,8 @@ def create_request(start: SandboxStart, execution_id: str, now: datetime) -> San
     if start.network is not None:
         config.requested_network_json = json.dumps(start.network)
     config.network.CopyFrom(_network(start))
+    policy = "any" if start.auto_resume else "off"
+    config.auto_resume.CopyFrom(SandboxAutoResumeConfig(policy=policy, timeout_seconds=start.requested_timeout_seconds))
     for mount in start.volume_mounts:
         config.volumeMounts.add(id=mount.volume_id, name=mount.name, path=mount.path)
     for name, audience in start.iam_tokens.items():
@@ -121,7 +126,7 @@ def read_started(response: SandboxCreateResponse, start: SandboxStart, now: date
 def read_running(running: RunningSandbox, node_id: str) -> Sandbox:
     """The record of a sandbox as its node remembers it."""
     config = running.config
-    ingress = config.network.ingress
+    ingress, egress = config.network.ingress, config.network.egress
     return Sandbox(
         sandbox_id=running.sandbox_id,
         execution_id=running.execution_id,
@@ -145,4 +150,8 @@ def read_running(running: RunningSandbox, node_id: str) -> Sandbox:
         network=json.loads(config.requested_network_json) if config.requested_network_json else None,
         volume_mounts=tuple((mount.name, mount.path) for mount in config.volumeMounts),
         iam_tokens={name: token.audience for name, token in config.iam.tokens.items()},
+        auto_pause=config.auto_pause,
+        auto_resume=config.auto_resume.policy == "any",
+        egress_proxy_password=egress.egress_proxy_password or None,
+        egress_proxy_ca_cert=egress.egress_proxy_tls.ca_cert or None,
     )

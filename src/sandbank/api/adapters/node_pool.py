@@ -15,7 +15,7 @@ from sandbank.api.core.ports import NodeLoad, NodeUnknownError
 from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus
-from sandbank.contracts.orchestrator import SandboxDeleteRequest, SandboxUpdateRequest
+from sandbank.contracts.orchestrator import SandboxDeleteRequest, SandboxPauseRequest, SandboxUpdateRequest
 from sandbank.domain.errors import ConflictError, ExhaustedError, NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.rpc.orchestrator import OrchestratorClient
@@ -116,6 +116,15 @@ class NodePool:
         """See `sandbank.api.core.ports.Nodes.delete`."""
         await self._get(node_id).client.delete(SandboxDeleteRequest(sandbox_id=sandbox_id, kill_reason=reason))
 
+    async def pause(self, sandbox: Sandbox, env_id: str, build_id: str) -> None:
+        """See `sandbank.api.core.ports.SnapshotNodes.pause`."""
+        request = SandboxPauseRequest(sandbox_id=sandbox.sandbox_id, template_id=env_id, build_id=build_id)
+        await self._get(sandbox.node_id).client.pause(request)
+
+    def discard(self, node_id: str, build_id: str) -> None:
+        """See `sandbank.api.core.ports.SnapshotNodes.discard`. A node that is away keeps it."""
+        self._tasks.start("discard", self._discard(node_id, build_id))
+
     def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
         """See `sandbank.api.core.ports.Nodes.abandon`."""
         now = datetime.now(UTC)
@@ -177,6 +186,9 @@ class NodePool:
         if node is None:
             raise NodeUnknownError(f"node {node_id} is not known")
         return node
+
+    async def _discard(self, node_id: str, build_id: str) -> None:
+        await self._get(node_id).client.delete_snapshot(build_id)
 
     async def _delete_abandoned(self, node_id: str, sandbox_id: str) -> None:
         for _ in range(_ABANDON_TRIES):

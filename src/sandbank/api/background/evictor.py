@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.api.core.kill import SandboxKiller
+from sandbank.api.core.expire import SandboxExpirer
 from sandbank.domain.errors import SandbankError
 from sandbank.domain.sandbox import Sandbox
 
@@ -30,10 +30,14 @@ class Evictor:
     name = "evictor"
 
     def __init__(
-        self, expirations: Expirations, killer: SandboxKiller, clock: Callable[[], datetime], on_error: Callable[[str, BaseException], None]
+        self,
+        expirations: Expirations,
+        expirer: SandboxExpirer,
+        clock: Callable[[], datetime],
+        on_error: Callable[[str, BaseException], None],
     ) -> None:
         self._expirations = expirations
-        self._killer = killer
+        self._expirer = expirer
         self._clock = clock
         self._on_error = on_error
         self._is_away = False
@@ -63,4 +67,4 @@ class Evictor:
         """Start ending what is due."""
         now = self._clock()
         for sandbox in await self._expirations.expired(now, _AT_ONCE, now + _RETRY):
-            self._tasks.start("expire", self._killer.expire(sandbox))
+            self._tasks.start("expire", self._expirer.expire(sandbox))

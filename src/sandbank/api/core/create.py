@@ -1,4 +1,4 @@
-"""Creating a sandbox: checks in the contract's order, a place in the quota, a node, a route, a record."""
+"""Creating a sandbox: checks in the contract's order, then its start."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbank.aiokit.tasks import TaskGroup, finish
+from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.identity import IamToken, check_iam
+from sandbank.api.core.launch import SandboxLauncher
 from sandbank.api.core.network_options import NetworkChecker
 from sandbank.api.core.payload import check_payload
-from sandbank.api.core.placement import SandboxPlacer
-from sandbank.api.core.ports import Nodes, Reservations, Routes, Sandboxes, Starts, Templates, Usage
+from sandbank.api.core.ports import Starts, Templates, Usage
 from sandbank.api.core.start import SandboxStart
 from sandbank.api.core.team import Team
 from sandbank.api.core.template import Template
@@ -20,7 +20,7 @@ from sandbank.api.core.timeouts import require_within_plan
 from sandbank.api.core.versions import version
 from sandbank.api.core.volumes import Volumes
 from sandbank.domain.credentials import SandboxTokens
-from sandbank.domain.errors import ExhaustedError, InvalidError
+from sandbank.domain.errors import InvalidError
 from sandbank.domain.identifiers import new_sandbox_id
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.template_reference import TemplateReference, parse_template_reference
@@ -62,8 +62,8 @@ def _check_lifecycle(request: CreateSandbox) -> None:
             "autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume: a filesystem-only snapshot"
             " cannot be auto-resumed by traffic and must be resumed explicitly."
         )
-    if request.auto_pause:
-        raise InvalidError("autoPause is not supported by this release of Sandbank: it cannot pause sandboxes yet, only kill them")
+    if not request.auto_pause_memory:
+        raise InvalidError("autoPauseMemory=false is not supported by this release of Sandbank: it pauses sandboxes with their memory")
 
 
 def _check_secure(template: Template) -> None:
@@ -80,10 +80,7 @@ class SandboxCreator:
         self,
         *,
         templates: Templates,
-        sandboxes: Sandboxes,
-        reservations: Reservations,
-        nodes: Nodes,
-        routes: Routes,
+        launcher: SandboxLauncher,
         usage: Usage,
         network: NetworkChecker,
         volumes: Volumes,
@@ -93,11 +90,7 @@ class SandboxCreator:
         issues_identities: bool = True,
     ) -> None:
         self._templates = templates
-        self._sandboxes = sandboxes
-        self._reservations = reservations
-        self._nodes = nodes
-        self._placer = SandboxPlacer(nodes)
-        self._routes = routes
+        self._launcher = launcher
         self._usage = usage
         self._network = network
         self._volumes = volumes
@@ -109,7 +102,7 @@ class SandboxCreator:
     async def create(self, team: Team, request: CreateSandbox, sandbox_id: str | None = None) -> Sandbox:
         """A running sandbox whose agent has answered once; with `sandbox_id` for an ID, which must be new.
 
-        Raises `InvalidError`, `NotFoundError` (template), `ExhaustedError` (quota) and what `SandboxPlacer.place` does. A cancelled caller
+        Raises `InvalidError`, `NotFoundError` (template), and what `SandboxLauncher.launch` does. A cancelled caller
         leaves a sandbox that lives until its timeout: it is never half made.
         """
         start = await self._prepare(team, request, sandbox_id or new_sandbox_id())
@@ -147,30 +140,12 @@ class SandboxCreator:
             volume_mounts=mounts,
             iam_tokens=audiences,
             node_id=node_id,
+            auto_pause=request.auto_pause,
+            auto_resume=request.auto_resume,
         )
 
     async def _run(self, team: Team, start: SandboxStart) -> Sandbox:
-        if not await self._reservations.reserve(team.team_id, start.sandbox_id, team.concurrent_sandboxes):
-            raise ExhaustedError(
-                f"you have reached the maximum number of concurrent E2B sandboxes ({team.concurrent_sandboxes})."
-                " If you need more, please visit 'https://e2b.dev/docs/billing'",
-                should_retry=False,
-            )
-        try:
-            sandbox = await self._placer.place(start)
-            await self._publish(sandbox)
-        except BaseException:
-            await finish(self._reservations.release(team.team_id, start.sandbox_id))
-            raise
+        sandbox = await self._launcher.launch(team, start)
         self._usage.template_spawned(sandbox.template_id)
         self._starts.sandbox_started(team.team_id)
         return sandbox
-
-    async def _publish(self, sandbox: Sandbox) -> None:
-        try:
-            await self._routes.put(sandbox)
-            await self._sandboxes.add(sandbox)
-        except BaseException:
-            self._nodes.abandon(sandbox.node_id, sandbox.sandbox_id, sandbox.execution_id)
-            await finish(self._routes.remove(sandbox))
-            raise

@@ -1,4 +1,4 @@
-"""Ending a sandbox: unroutable first, then its node, then the record."""
+"""Ending a sandbox: unroutable first, then its node, then what was saved of it, then the record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.access import get_own, not_found
-from sandbank.api.core.ports import Clock, Nodes, NodeUnknownError, Routes, Sandboxes, Transition
+from sandbank.api.core.ports import Clock, Nodes, NodeUnknownError, Routes, Sandboxes, SnapshotNodes, Snapshots, Transition
 from sandbank.api.core.team import Team
 from sandbank.domain.errors import InternalError, NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
@@ -19,42 +19,69 @@ _STALE_AFTER = timedelta(minutes=10)  # data-plane contract §10.3
 class SandboxKiller:
     """Ends sandboxes. Whoever wants the same sandbox dead at the same time shares one attempt and its outcome."""
 
-    def __init__(self, sandboxes: Sandboxes, nodes: Nodes, routes: Routes, clock: Clock, tasks: TaskGroup) -> None:
+    def __init__(
+        self,
+        sandboxes: Sandboxes,
+        snapshots: Snapshots,
+        nodes: Nodes,
+        keepers: SnapshotNodes,
+        routes: Routes,
+        clock: Clock,
+        tasks: TaskGroup,
+    ) -> None:
         self._sandboxes = sandboxes
+        self._snapshots = snapshots
         self._nodes = nodes
+        self._keepers = keepers
         self._routes = routes
         self._clock = clock
         self._tasks = tasks
 
     async def kill(self, team: Team, sandbox_id: str, reason: str = "request") -> None:
-        """End the team's sandbox; `NotFoundError` if it has none such. A cancelled caller does not stop it."""
-        await get_own(self._sandboxes, team, sandbox_id)
-        await self._end(await self._sandboxes.begin(sandbox_id, SandboxState.KILLING), sandbox_id, reason)
+        """End the team's sandbox and forget what was saved of it; `NotFoundError` if it has none such.
 
-    async def expire(self, sandbox: Sandbox) -> None:
-        """End a sandbox whose time has come, unless it was given more meanwhile."""
-        async with self._sandboxes.lock(sandbox.sandbox_id):
-            current = await self._sandboxes.find(sandbox.sandbox_id)
-            if current is None or current.execution_id != sandbox.execution_id or current.end_at > self._clock():
+        A cancelled caller does not stop it.
+        """
+        if await self._sandboxes.find(sandbox_id) is None:
+            snapshot = await self._snapshots.find(sandbox_id)
+            if snapshot is None or snapshot.sandbox.team_id != team.team_id:
+                raise not_found(sandbox_id)
+            if await self._kill_paused(sandbox_id):
                 return
-            transition = await self._sandboxes.begin(sandbox.sandbox_id, SandboxState.KILLING)
+        await get_own(self._sandboxes, team, sandbox_id)
+        transition = await self._sandboxes.begin(sandbox_id, SandboxState.KILLING)
         if transition is not None:
-            await self._end(transition, sandbox.sandbox_id, "timeout")
-
-    async def _end(self, transition: Transition | None, sandbox_id: str, reason: str) -> None:
-        if transition is None:
+            await self.finish(transition, reason)
+        elif await self._snapshots.find(sandbox_id) is None or not await self._kill_paused(sandbox_id):
             raise not_found(sandbox_id)
+
+    async def finish(self, transition: Transition, reason: str, *, forgets: bool = True) -> None:
+        """Do the work of a transition to `KILLING`, or wait for whoever does. What was saved earlier stays unless it `forgets`."""
         if not transition.owned:
             await transition.join()
             return
-        await asyncio.shield(self._tasks.start("kill", self._work(transition, reason)))
+        await asyncio.shield(self._tasks.start("kill", self._work(transition, reason, forgets=forgets)))
 
-    async def _work(self, transition: Transition, reason: str) -> None:
+    async def _kill_paused(self, sandbox_id: str) -> bool:
+        """False if somebody has woken it; one who is about to is waited for."""
+        async with self._sandboxes.lock(sandbox_id):
+            if await self._sandboxes.find(sandbox_id) is not None:
+                return False
+            await self._forget(sandbox_id)
+            return True
+
+    async def _forget(self, sandbox_id: str) -> None:
+        for node_id, build_id in await self._snapshots.delete(sandbox_id):
+            self._keepers.discard(node_id, build_id)
+
+    async def _work(self, transition: Transition, reason: str, *, forgets: bool) -> None:
         sandbox = transition.sandbox
         error: SandbankError | None = InternalError("Error killing sandbox: interrupted")
         try:
             await self._routes.remove(sandbox)
             await self._delete(sandbox, reason)
+            if forgets:
+                await self._forget(sandbox.sandbox_id)
             error = None
         except SandbankError as failure:
             error = InternalError(f"Error killing sandbox: {failure.message}")

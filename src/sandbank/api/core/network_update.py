@@ -37,7 +37,13 @@ class NetworkUpdater:
 
             def change(current: Sandbox) -> Sandbox:
                 allowed = current.allow_internet_access if allow_internet_access is None else allow_internet_access
-                return replace(current, network=network or None, allow_internet_access=allowed)
+                return replace(
+                    current,
+                    network=network or None,
+                    allow_internet_access=allowed,
+                    egress_proxy_password=None if wish.proxy is None else wish.proxy.password,
+                    egress_proxy_ca_cert=None if wish.proxy is None or wish.proxy.tls is None else wish.proxy.tls[1],
+                )
 
             try:
                 await self._nodes.set_egress(change(sandbox), wish, allow_internet_access)

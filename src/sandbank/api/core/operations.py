@@ -17,8 +17,11 @@ from sandbank.api.core.login import TeamLister
 from sandbank.api.core.logs import LogReader
 from sandbank.api.core.metrics import MetricReader
 from sandbank.api.core.network_update import NetworkUpdater
+from sandbank.api.core.pause import SandboxPauser
+from sandbank.api.core.paused import PausedSandboxes
 from sandbank.api.core.ports import Readiness, Sandboxes
 from sandbank.api.core.rate_limits import RateLimits
+from sandbank.api.core.resume import SandboxResumer
 from sandbank.api.core.team_secrets import Secrets
 from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.volume_content import VolumeContent
@@ -34,6 +37,9 @@ class Operations:
     creates: IdempotentCreates
     extender: SandboxExtender
     killer: SandboxKiller
+    pauser: SandboxPauser
+    resumer: SandboxResumer
+    paused: PausedSandboxes
     lister: SandboxLister
     sandboxes: Sandboxes
     teams: TeamLister

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from sandbank.api.core.egress import EgressWish
+from sandbank.api.core.pagination import Cursor
+from sandbank.api.core.snapshot import Snapshot
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.api.core.team import Membership, Team
 from sandbank.api.core.template import Template
@@ -173,6 +175,55 @@ class Nodes(Protocol):
 
     def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
         """Make sure that a start of unknown outcome leaves nothing: delete now, and again should the node be seen to run it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PausedQuery:
+    """Which of a team's paused sandboxes, in the order of `sandbank.api.core.pagination.in_order`."""
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    started_after: datetime | None = None
+    template_id: str | None = None
+    after: Cursor | None = None
+    ascending: bool = False
+    limit: int = 100
+
+
+class SnapshotNodes(Protocol):
+    """Nodes as keepers of what paused sandboxes were."""
+
+    async def pause(self, sandbox: Sandbox, env_id: str, build_id: str) -> None:
+        """Saved whole as that build, and not running, when it returns. Asked again for what it has saved already, a node agrees.
+
+        `ConflictError` (it cannot be saved), `UnavailableError` and `ExhaustedError` leave it running; `NotFoundError`: it does not run.
+        """
+
+    async def set_end(self, node_id: str, sandbox_id: str, end_at: datetime) -> None: ...
+
+    def discard(self, node_id: str, build_id: str) -> None:
+        """Let a node forget a save. Nobody waits for it."""
+
+
+class Snapshots(Protocol):
+    """What paused sandboxes were, in SQL."""
+
+    async def begin(self, sandbox: Sandbox, build_id: str) -> str:
+        """Note that `sandbox` is about to be saved as that build; the ID of the hidden template that all its saves belong to."""
+
+    async def finish(self, build_id: str, *, is_ready: bool) -> None:
+        """What became of it."""
+
+    async def find(self, sandbox_id: str) -> Snapshot | None:
+        """The newest save that has not failed."""
+
+    async def list_team(self, team_id: str, query: PausedQuery) -> Sequence[Sandbox]:
+        """Those with a ready save, whether they run again or not."""
+
+    async def list_unfinished(self) -> Sequence[str]:
+        """The sandboxes whose newest save has neither failed nor become ready."""
+
+    async def delete(self, sandbox_id: str) -> Sequence[tuple[str, str]]:
+        """Forget all saves: for each, the node that may have it and the build."""
 
 
 class Usage(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,12 +44,19 @@ class NodeReconciler:
     """
 
     def __init__(
-        self, fleet: Fleet, residents: Residents, reservations: Reservations, routes: Routes, on_event: Callable[[str, Sandbox], None]
+        self,
+        fleet: Fleet,
+        residents: Residents,
+        reservations: Reservations,
+        routes: Routes,
+        settle: Callable[[str], Awaitable[None]],
+        on_event: Callable[[str, Sandbox], None],
     ) -> None:
         self._fleet = fleet
         self._residents = residents
         self._reservations = reservations
         self._routes = routes
+        self._settle_save = settle  # a sandbox that ended may have been saved, unheard
         self._on_event = on_event
         self._unknown: dict[str, set[str]] = {}
 
@@ -78,6 +85,7 @@ class NodeReconciler:
         if await self._residents.forget(sandbox.sandbox_id, sandbox.execution_id):
             await self._routes.remove(sandbox)
             self._on_event("sandbox ended by itself", sandbox)
+            await self._settle_save(sandbox.sandbox_id)
 
     async def _settle(self, sandbox: Sandbox, *, adopt: bool) -> None:
         if self._fleet.is_abandoned(sandbox.execution_id):

@@ -15,7 +15,7 @@ from sandbank.domain.volume import VolumeMount
 
 @dataclass(frozen=True, slots=True)
 class SandboxStart:
-    """Everything a node is told about a new sandbox."""
+    """Everything a node is told about a sandbox that is to run: a new one, or one that was paused, which `snapshot_env_id` tells."""
 
     sandbox_id: str
     team_id: str
@@ -34,6 +34,15 @@ class SandboxStart:
     volume_mounts: tuple[VolumeMount, ...] = ()
     iam_tokens: Mapping[str, str] = field(default_factory=dict)  # audiences by name
     node_id: str | None = None  # the only node that will do
+    auto_pause: bool = False
+    auto_resume: bool = False
+    created_timeout_seconds: int | None = None  # of one that was paused: what its creation asked for
+    snapshot_env_id: str | None = None  # then the template's build is the snapshot's
+
+    @property
+    def requested_timeout_seconds(self) -> int:
+        """What the creation asked for."""
+        return self.timeout_seconds if self.created_timeout_seconds is None else self.created_timeout_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,7 @@ class Started:
 
 def record(start: SandboxStart, started: Started, node_id: str, execution_id: str) -> Sandbox:
     """The record of a sandbox that has started."""
+    proxy = start.egress.proxy
     return Sandbox(
         sandbox_id=start.sandbox_id,
         execution_id=execution_id,
@@ -56,7 +66,7 @@ def record(start: SandboxStart, started: Started, node_id: str, execution_id: st
         started_at=started.started_at,
         end_at=started.end_at,
         max_length_hours=start.max_length_hours,
-        requested_timeout_seconds=start.timeout_seconds,
+        requested_timeout_seconds=start.requested_timeout_seconds,
         vcpu=start.template.vcpu,
         ram_mb=start.template.ram_mb,
         disk_mb=start.template.disk_mb,
@@ -69,4 +79,8 @@ def record(start: SandboxStart, started: Started, node_id: str, execution_id: st
         network=start.network,
         volume_mounts=tuple((mount.name, mount.path) for mount in start.volume_mounts),
         iam_tokens=start.iam_tokens,
+        auto_pause=start.auto_pause,
+        auto_resume=start.auto_resume,
+        egress_proxy_password=None if proxy is None else proxy.password,
+        egress_proxy_ca_cert=None if proxy is None or proxy.tls is None else proxy.tls[1],
     )

@@ -1,4 +1,7 @@
-"""What happens to a sandbox between create and kill: its end moves. Pausing and what builds on it is refused in plain words."""
+"""What happens to a sandbox between create and kill: its end moves, it is paused and comes back.
+
+What is not there yet is refused in plain words.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from sandbank.api.core.access import get_own
-from sandbank.api.core.timeouts import V2_DEFAULT_SECONDS, require_within_plan
+from sandbank.api.core.timeouts import V1_DEFAULT_SECONDS, V2_DEFAULT_SECONDS, require_within_plan
 from sandbank.api.endpoints.http import body, models, shapes
 from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
 from sandbank.domain.errors import InvalidError
@@ -18,20 +21,43 @@ router = APIRouter()
 async def connect_v1(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
     """Keep a sandbox alive and get what it takes to talk to it."""
     sent = await body.read(request, models.ConnectV1)
-    return await _connect(request, team, sandbox_id, sent.timeout)
+    return await _connect(request, team, sandbox_id, sent.timeout, sent.memory)
 
 
 @router.post("/v2/sandboxes/{sandbox_id}/connect", openapi_extra=models.request_body(models.ConnectV2, required=False))
 async def connect_v2(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
     """As the older one, with a timeout by default."""
     sent = await body.read(request, models.ConnectV2, optional=True)
-    return await _connect(request, team, sandbox_id, V2_DEFAULT_SECONDS if sent.timeout is None else sent.timeout)
+    return await _connect(request, team, sandbox_id, V2_DEFAULT_SECONDS if sent.timeout is None else sent.timeout, sent.memory)
 
 
-async def _connect(request: Request, team: CallingTeam, sandbox_id: str, timeout_seconds: int) -> Response:
+async def _connect(request: Request, team: CallingTeam, sandbox_id: str, timeout_seconds: int, memory: bool | None) -> Response:
     require_within_plan(team, timeout_seconds)  # before the ID is looked at (§8.8)
-    sandbox = await operations(request).extender.connect(team, sandbox_id_of(sandbox_id), timeout_seconds)
-    return JSONResponse(shapes.created(sandbox, request.app.state.domain))
+    resumer = operations(request).resumer
+    sandbox, was_paused = await resumer.connect(team, sandbox_id_of(sandbox_id), timeout_seconds, memory=memory)
+    return JSONResponse(shapes.created(sandbox, request.app.state.domain), 201 if was_paused else 200)
+
+
+@router.post("/sandboxes/{sandbox_id}/pause", status_code=204, openapi_extra=models.request_body(models.Pause, required=False))
+async def pause(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """Save a sandbox with its memory and end it."""
+    sent = await body.read(request, models.Pause, optional=True)
+    bare_id = sandbox_id_of(sandbox_id)
+    if sent.memory is False:
+        raise InvalidError("This release of Sandbank cannot pause a sandbox without its memory.")
+    await operations(request).pauser.pause(team, bare_id)
+    return Response(status_code=204)
+
+
+@router.post("/sandboxes/{sandbox_id}/resume", status_code=201, openapi_extra=models.request_body(models.Resume, required=False))
+async def resume(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """Bring a paused sandbox back; clients of today connect instead."""
+    sent = await body.read(request, models.Resume, optional=True)
+    timeout_seconds = V1_DEFAULT_SECONDS if sent.timeout is None else sent.timeout
+    sandbox = await operations(request).resumer.resume(
+        team, sandbox_id_of(sandbox_id), timeout_seconds, auto_pause=sent.auto_pause, memory=sent.memory
+    )
+    return JSONResponse(shapes.created(sandbox, request.app.state.domain), 201)
 
 
 @router.post("/sandboxes/{sandbox_id}/timeout", status_code=204, openapi_extra=models.request_body(models.Timeout))
@@ -50,10 +76,8 @@ async def refresh(request: Request, team: CallingTeam, sandbox_id: str) -> Respo
     return Response(status_code=204)
 
 
-# 400 and nothing else: clients take a 409 from pause for "is paused already", a 404 for a missing sandbox, and send 5xx again.
+# 400 and nothing else: clients take a 404 for a missing sandbox, and send 5xx again.
 _REFUSALS = {
-    "pause": "This release of Sandbank cannot pause sandboxes yet.",
-    "resume": "This release of Sandbank cannot pause and resume sandboxes yet; a running sandbox can be connected to.",
     "snapshots": "This release of Sandbank cannot snapshot sandboxes yet.",
     "fork": "This release of Sandbank cannot fork sandboxes yet.",
 }

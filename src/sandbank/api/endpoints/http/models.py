@@ -120,12 +120,28 @@ class ConnectV1(_Body):
     """`POST /sandboxes/{id}/connect`."""
 
     timeout: Seconds
+    memory: bool | None = None
 
 
 class ConnectV2(_Body):
     """`POST /v2/sandboxes/{id}/connect`; the body may be absent."""
 
     timeout: Seconds | None = None
+    memory: bool | None = None
+
+
+class Pause(_Body):
+    """`POST /sandboxes/{id}/pause`; the body may be absent."""
+
+    memory: bool | None = None
+
+
+class Resume(_Body):
+    """`POST /sandboxes/{id}/resume`; the body may be absent."""
+
+    timeout: Seconds | None = None
+    auto_pause: bool | None = Field(None, alias="autoPause")
+    memory: bool | None = None
 
 
 class Timeout(_Body):

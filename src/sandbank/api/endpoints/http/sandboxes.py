@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
 
-from sandbank.api.core.access import get_own, not_found
+from sandbank.api.core.access import not_found
 from sandbank.api.core.create import CreateSandbox
 from sandbank.api.core.identity import IamToken
 from sandbank.api.core.listing import STATES, ListSandboxes
@@ -145,10 +145,12 @@ async def list_v2(
 
 @router.get("/sandboxes/{sandbox_id}")
 async def get(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
-    """One sandbox."""
+    """One sandbox, running or paused."""
     bare_id = sandbox_id_of(sandbox_id)
-    sandbox = await get_own(operations(request).sandboxes, team, bare_id)
-    if public_state(sandbox.state) is None:
+    sandbox = await operations(request).sandboxes.find(bare_id)
+    if sandbox is None:
+        sandbox = (await operations(request).paused.get_own(team, bare_id)).sandbox
+    if sandbox.team_id != team.team_id or public_state(sandbox.state) is None:
         raise not_found(bare_id)
     return JSONResponse(shapes.detailed(sandbox, _domain(request)))
 

@@ -7,7 +7,7 @@ from typing import Any
 from sandbank.api.core.pagination import rfc3339
 from sandbank.domain.identifiers import CLIENT_ID
 from sandbank.domain.sandbox import Sandbox
-from sandbank.domain.states import public_state
+from sandbank.domain.states import SandboxState, public_state
 
 
 def _common(sandbox: Sandbox) -> dict[str, Any]:
@@ -52,11 +52,13 @@ def detailed(sandbox: Sandbox, domain: str | None) -> dict[str, Any]:
     """`SandboxDetail`."""
     shape = listed(sandbox) | {
         "allowInternetAccess": sandbox.allow_internet_access,
-        "domain": domain,
-        "lifecycle": {"autoResume": False, "onTimeout": "kill"},
+        "domain": None if sandbox.state is SandboxState.PAUSED else domain,
+        "lifecycle": {"autoResume": sandbox.auto_resume, "onTimeout": "pause" if sandbox.auto_pause else "kill"},
     }
     if sandbox.envd_access_token is not None:
         shape["envdAccessToken"] = sandbox.envd_access_token
+    if sandbox.state is SandboxState.PAUSED:
+        shape["pauseMode"] = "full"
     if sandbox.network is not None:
         shape["network"] = dict(sandbox.network)
     return shape

@@ -83,6 +83,7 @@ class SandboxDetail(ListedSandbox):
     allow_internet_access: bool | None
     domain: str | None
     lifecycle: Lifecycle
+    pause_mode: Literal["full", "filesystem"] = "full"
     network: dict[str, Any] = {}
 
 
