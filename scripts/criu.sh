@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-home=${SANDBANK_CRIU_HOME:-/opt/sandbank}
+home=${SANDBANK_CRIU_HOME:-/opt/sandbank} # elsewhere nobody looks for it: name it with SANDBANK_CRIU then
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 suite=sid
 

@@ -38,6 +38,14 @@ def test_every_trouble_says_what_it_costs_and_how_to_end_it(monkeypatch: pytest.
     assert check.fix == "apt-get install nftables"
 
 
+def test_a_criu_that_will_not_do_costs_only_pausing(tmp_path: Path) -> None:
+    check = kernel_checks.criu(tmp_path / "criu")
+    assert check.state == "warn"
+    assert "No such file" in check.found
+    assert "all else works" in check.costs
+    assert "SANDBANK_CRIU" in check.fix
+
+
 def test_a_taken_port_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
