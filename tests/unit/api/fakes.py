@@ -169,6 +169,7 @@ class FakeSnapshots:
         return [sandbox_id for sandbox_id, saves in self.saves.items() if saves and not saves[-1].is_ready]
 
     async def delete(self, sandbox_id: str) -> Sequence[tuple[str, str]]:
+        await asyncio.sleep(0)
         return [(save.sandbox.node_id, save.build_id) for save in self.saves.pop(sandbox_id, [])]
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from sandbank.api.core.create import CreateSandbox
 from sandbank.api.core.team import Team
 from sandbank.api.core.wake import SandboxWaker, WakeRequest, require_credentials
-from sandbank.domain.errors import ConflictError, DeniedError, NotFoundError
+from sandbank.domain.errors import ConflictError, DeniedError, ExhaustedError, NotFoundError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from tests.unit.api.fakes import Core, FakeRoutes
@@ -104,6 +106,76 @@ async def test_waiting_for_a_transition_has_an_end(core: Core) -> None:
     await core.store.begin("i1", SandboxState.PAUSING)
     with pytest.raises(ConflictError, match=r"^sandbox is still transitioning$"):
         await _waker(core, transition_seconds=0.05).wake(ASK)
+
+
+async def _asleep(core: Core, timeout_seconds: int = 420, **options: Any) -> str:
+    """The ID of a paused sandbox."""
+    request = CreateSandbox("base", timeout_seconds, secure=True, **({"auto_resume": True} | options))
+    sandbox = await core.creator.create(TEAM, request)
+    await core.pauser.pause(TEAM, sandbox.sandbox_id)
+    return sandbox.sandbox_id
+
+
+async def test_traffic_wakes_a_paused_sandbox_once(core: Core) -> None:
+    """Step 6."""
+    sandbox_id = await _asleep(core)
+    wakes = (_waker(core).wake(WakeRequest(sandbox_id, 8080)) for _ in range(5))
+    assert set(await asyncio.gather(*wakes)) == {"host-of-n1"}
+    assert [call[0] for call in core.nodes.calls].count("create") == 2
+    assert set(core.routes.routes) == {sandbox_id}
+
+
+@pytest.mark.parametrize(("created_seconds", "woken_seconds"), [(420, 420), (15, 300), (3600, 3600)])
+async def test_it_is_woken_for_the_timeout_of_its_creation(core: Core, created_seconds: int, woken_seconds: int) -> None:
+    """Step 5: whatever was set since, and five minutes at least."""
+    sandbox_id = await _asleep(core, created_seconds)
+    await core.resumer.connect(TEAM, sandbox_id, 600)
+    await core.pauser.pause(TEAM, sandbox_id)
+    await _waker(core).wake(WakeRequest(sandbox_id, 8080))
+    woken = await core.store.find(sandbox_id)
+    assert woken is not None
+    assert (woken.end_at - core.clock()).total_seconds() == woken_seconds
+
+
+async def test_it_is_woken_for_no_longer_than_the_plan_allows(core: Core) -> None:
+    sandbox_id = await _asleep(core, 3600)
+    shorter = replace(TEAM, max_length_hours=0.5)  # type: ignore[arg-type]  # any number does
+    await _waker(core, shorter).wake(WakeRequest(sandbox_id, 8080))
+    woken = await core.store.find(sandbox_id)
+    assert woken is not None
+    assert (woken.end_at - core.clock()).total_seconds() == 1800
+
+
+async def test_without_the_policy_it_sleeps_on(core: Core) -> None:
+    """Step 1."""
+    sandbox_id = await _asleep(core, auto_resume=False)
+    with pytest.raises(NotFoundError, match=r"^sandbox auto-resume disabled$"):
+        await _waker(core).wake(WakeRequest(sandbox_id, 8080))
+    assert core.nodes.running == {}
+
+
+async def test_strangers_and_the_blocked_wake_nobody(core: Core) -> None:
+    """Steps 2 and 4: credentials are asked for before anything boots."""
+    sandbox_id = await _asleep(core, network={"allowPublicTraffic": False})
+    for waker, request in (
+        (_waker(core), WakeRequest(sandbox_id, 8080, traffic_token="wrong")),
+        (_waker(core), WakeRequest(sandbox_id, 49983, traffic_token=core.tokens.traffic(sandbox_id))),
+        (_waker(core, replace(TEAM, is_blocked=True)), WakeRequest(sandbox_id, 8080, traffic_token=core.tokens.traffic(sandbox_id))),
+    ):
+        with pytest.raises(DeniedError):
+            await waker.wake(request)
+    assert core.nodes.running == {}
+    await _waker(core).wake(WakeRequest(sandbox_id, 49983, agent_token=core.tokens.envd(sandbox_id)))
+    assert set(core.nodes.running) == {sandbox_id}
+
+
+async def test_a_team_at_its_limit_hears_so(core: Core) -> None:
+    """Step 6: ResourceExhausted."""
+    sandbox_id = await _asleep(core)
+    for _ in range(TEAM.concurrent_sandboxes):
+        await core.creator.create(TEAM, CreateSandbox("base", 300, secure=True))
+    with pytest.raises(ExhaustedError):
+        await _waker(core).wake(WakeRequest(sandbox_id, 8080))
 
 
 SECURED = replace(sandbox("i1"), traffic_access_token="traffic", envd_access_token="agent")
