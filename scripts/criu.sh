@@ -19,6 +19,7 @@ give_up() {
 }
 
 [ "${1:-}" != --optional ] || optional=yes
+trap 'give_up "failed at: $BASH_COMMAND"' ERR
 if [ "${SANDBANK_CRIU:-}" ]; then
     new_enough "$SANDBANK_CRIU" || give_up "$SANDBANK_CRIU, which SANDBANK_CRIU names, is not CRIU 4.2 or newer"
     exit 0
