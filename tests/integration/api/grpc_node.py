@@ -40,6 +40,7 @@ class GrpcNode:
         self.created: list[SandboxCreateRequest] = []
         self.deleted: list[tuple[str, str]] = []
         self.paused: list[SandboxPauseRequest] = []
+        self.pausing: dict[str, SandboxPauseRequest] = {}
         self.deleted_snapshots: list[str] = []
         self.fail_pause_with: SandbankError | None = None
         self.pause_gate: asyncio.Event | None = None
@@ -119,13 +120,18 @@ class GrpcNode:
             if request.build_id in {paused.build_id for paused in self.paused}:
                 return SandboxPauseResponse()
             raise NotFoundError(f"sandbox '{request.sandbox_id}' not found")
+        self.pausing[request.sandbox_id] = request
         if self.pause_gate is not None:
             await self.pause_gate.wait()
         if self.fail_pause_with is not None:
             raise self.fail_pause_with
-        self.paused.append(request)
-        del self.sandboxes[request.sandbox_id]
+        self.save(request.sandbox_id)
         return SandboxPauseResponse()
+
+    def save(self, sandbox_id: str) -> None:
+        """Do what a pause in progress is about to do."""
+        self.paused.append(self.pausing[sandbox_id])
+        del self.sandboxes[sandbox_id]
 
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
         raise ConflictError("this node saves no sandboxes")
