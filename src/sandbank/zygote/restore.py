@@ -43,7 +43,7 @@ def restore(request_fd: int, criu_fd: int, report_fd: int) -> None:
         os._exit(1)
 
 
-def furnish(request_fd: int, mountns_fd: int, netns_fd: int, userns_fd: int, report_fd: int) -> None:
+def furnish(request_fd: int, mountns_fd: int, netns_fd: int, ipcns_fd: int, userns_fd: int, report_fd: int) -> None:
     """Build the stage in the mount namespace of a pid 1 that CRIU has just made, and the root file system on it.
 
     That has to belong to the new user namespace, or else programs with the set-user-ID bit would not have it for those inside.
@@ -54,11 +54,13 @@ def furnish(request_fd: int, mountns_fd: int, netns_fd: int, userns_fd: int, rep
         request = RestoreRequest.decode(files.read_all(request_fd))
         step = "enter the namespaces"
         libc.setns(netns_fd, libc.CLONE_NEWNET)
+        libc.setns(ipcns_fd, libc.CLONE_NEWIPC)
         libc.setns(mountns_fd, libc.CLONE_NEWNS)
         step = "build the stage"
         os.makedirs(STAGE, 0o755, exist_ok=True)
         stage.prepare(STAGE, request.layers, request.upper, userns_fd, request.show_cgroups, request.volumes)
         resources.prepare(request.memory_bytes, request.cpu_count, request.base_uid)
+        _own_queues(request.base_uid)
         step = "enter the user namespace"
         libc.setns(userns_fd, libc.CLONE_NEWUSER)
         os.setresgid(0, 0, 0)
@@ -70,3 +72,10 @@ def furnish(request_fd: int, mountns_fd: int, netns_fd: int, userns_fd: int, rep
     except OSError as error:
         os.write(report_fd, f"error {step}: {error}\n".encode())
         os._exit(1)
+
+
+def _own_queues(base_uid: int) -> None:
+    """The directory of message queues belongs to who made their namespace, which was CRIU and not the sandbox's root."""
+    mounts.mount("mqueue", stage.ROOT, "mqueue", mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC)
+    os.chown(stage.ROOT, base_uid, base_uid)
+    mounts.unmount(stage.ROOT)

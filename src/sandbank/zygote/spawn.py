@@ -15,7 +15,7 @@ from sandbank.zygote import files, init, restore
 
 ENVD_PORT = 49983
 _BACKLOG = 1024
-_MAX_DESCRIPTORS = 5
+_MAX_DESCRIPTORS = 6
 # Below the sandbox's own processes, which the agent puts at +100: when memory runs out, they go first. Not below zero: what root of the
 # node writes is also the least that anything inside can give itself, and the node's own processes shall not have to go before those.
 _OOM_SCORE = 50
@@ -139,4 +139,4 @@ def _report(descriptor: int, line: str) -> None:
 
 
 # What such a fork can be asked for, and the number of descriptors that come with it.
-_WORK: dict[str, tuple[Callable[..., None], int]] = {SPAWN: (spawn, 4), RESTORE: (restore.restore, 3), FURNISH: (restore.furnish, 5)}
+_WORK: dict[str, tuple[Callable[..., None], int]] = {SPAWN: (spawn, 4), RESTORE: (restore.restore, 3), FURNISH: (restore.furnish, 6)}

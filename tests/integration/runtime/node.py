@@ -10,16 +10,18 @@ from sandbank.domain.identifiers import new_sandbox_id
 from sandbank.runtime.driver import AgentInit, Limits, NodeLayout, SandboxSpec
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
 from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
+from sandbank.runtime.snapshot.criu_program import find_criu
+from sandbank.runtime.snapshot.store import DIRECTORY
 
 DATA_DIR = Path("/tmp/rt-data")  # a fixed place: the agent bundle in it is assembled once and not for every run
-ROOTFS = Path("/tmp/rt-root")
+ROOTFS = Path("/tmp/rt-rootfs")
 LAYOUT = NodeLayout(DATA_DIR, DATA_DIR / "run", "rt", "10.212.0.0/16", 200_000_000, 256)
 FREE_SLOTS = 4
 
 
 def make_driver() -> NamespaceDriver:
     """One with few slots ahead; not started."""
-    return NamespaceDriver(LAYOUT, NamespaceSettings(free_slots=FREE_SLOTS))
+    return NamespaceDriver(LAYOUT, NamespaceSettings(free_slots=FREE_SLOTS, criu=find_criu(None).usable_path))
 
 
 def new_spec(*, memory_mib: int = 256, pids: int = 256) -> SandboxSpec:
@@ -34,7 +36,7 @@ def bootstrap_rootfs() -> None:
     assert os.geteuid() == 0, "sandboxes need root"
     if (ROOTFS / "etc/sudoers.d/user").exists():
         return
-    packages = "--include=sudo,procps,iproute2,python3-minimal"
+    packages = "--include=sudo,procps,iproute2,python3"
     subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", packages, "bookworm", str(ROOTFS)], check=True)
     subprocess.run(["chroot", str(ROOTFS), "useradd", "-m", "-s", "/bin/bash", "user"], check=True)
     (ROOTFS / "etc/sudoers.d/user").write_text("user ALL=(ALL) NOPASSWD:ALL\n")
@@ -64,6 +66,12 @@ def remains() -> dict[str, list[str]]:
     return {
         "processes": [str(pid) for pid in sandbox_processes()],
         "cgroups": groups,
-        "homes": [path.name for path in (DATA_DIR / "sandboxes").iterdir()],
+        "homes": _homes(DATA_DIR / "sandboxes"),
         "mounts": mounts,
     }
+
+
+def _homes(top: Path) -> list[str]:
+    """Snapshots are no homes, but remains all the same."""
+    names = [path.name for path in top.iterdir() if path.name != DIRECTORY]
+    return names + [path.name for path in (top / DIRECTORY).glob("*")]

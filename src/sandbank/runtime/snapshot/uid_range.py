@@ -1,16 +1,72 @@
-"""The image of a user namespace, changed to another range of the node's uids (CRIU's `userns.proto`)."""
+"""Images of a tree that had one range of the node's uids, changed to another: a restore makes both namespace and mounts as they say."""
 
 from __future__ import annotations
 
-_COUNT = 65536
-_MAGICS = 8  # bytes, before the length of the one entry, 4 bytes little-endian
+import re
+
+COUNT = 65536
+_MAGICS = 8  # bytes, before entries of CRIU's protobuf messages, each after its length: 4 bytes, little-endian
+_VARINT, _TEXT = 0, 2
+_OWNER = re.compile(rb"\b([ug]id)=(\d+)")
 
 
-def moved(image: bytes, base_uid: int) -> bytes:
-    """`image`, but with inner ids from 0 on being `base_uid` and following outside, of users as of groups."""
-    extent = b"".join(tag + _varint(number) for tag, number in ((b"\x08", 0), (b"\x10", base_uid), (b"\x18", _COUNT)))
-    entry = b"".join(tag + _varint(len(extent)) + extent for tag in (b"\x0a", b"\x12"))
-    return image[:_MAGICS] + len(entry).to_bytes(4, "little") + entry
+def _namespace(base_uid: int) -> bytes:
+    """The one entry of a user namespace's image: inner ids from 0 on are `base_uid` and following outside, of users as of groups."""
+    extent = b"".join(tag + _varint(number) for tag, number in ((b"\x08", 0), (b"\x10", base_uid), (b"\x18", COUNT)))
+    return b"".join(tag + _varint(len(extent)) + extent for tag in (b"\x0a", b"\x12"))
+
+
+def moved(name: str, image: bytes, old: int, new: int) -> bytes:
+    """The image of a user namespace or of its mount points, told by the file's name, moved from the range at `old` to that at `new`."""
+    if name.startswith("userns-"):
+        return image[:_MAGICS] + _entry(_namespace(new))
+    return image[:_MAGICS] + b"".join(_entry(_moved_options(entry, old, new)) for entry in _entries(image))
+
+
+def _entries(image: bytes) -> list[bytes]:
+    entries, start = [], _MAGICS
+    while start < len(image):
+        length = int.from_bytes(image[start : start + 4], "little")
+        entries.append(image[start + 4 : start + 4 + length])
+        start += 4 + length
+    return entries
+
+
+def _entry(message: bytes) -> bytes:
+    return len(message).to_bytes(4, "little") + message
+
+
+def _moved_options(message: bytes, old: int, new: int) -> bytes:
+    """Mount options are text fields of the message; the kernel shows owners in them as the node's."""
+
+    def move(match: re.Match[bytes]) -> bytes:
+        number = int(match[2])
+        return b"%s=%d" % (match[1], number - old + new) if old <= number < old + COUNT else match[0]
+
+    out, at = bytearray(), 0
+    while at < len(message):
+        tag, at = _read_varint(message, at)
+        out += _varint(tag)
+        number, at = _read_varint(message, at)
+        if tag & 7 == _VARINT:
+            out += _varint(number)
+        elif tag & 7 == _TEXT:
+            text = _OWNER.sub(move, message[at : at + number])
+            out += _varint(len(text)) + text
+            at += number
+        else:
+            raise OSError(f"a mount point's image has a field of kind {tag & 7}")
+    return bytes(out)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = data[at]
+        number |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return number, at
 
 
 def _varint(number: int) -> bytes:

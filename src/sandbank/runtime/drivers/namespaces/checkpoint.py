@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from sandbank.contracts.criu_rpc import CRIU_CGROUPS_IGNORE, CRIU_DUMP, CRIU_LOCK_SKIP, CriuOptions
-from sandbank.domain.errors import ConflictError
+from sandbank.domain.errors import ConflictError, UnavailableError
 from sandbank.runtime.drivers.namespaces.home import Record
 from sandbank.runtime.linux.libc import CLONE_NEWNET
 from sandbank.runtime.snapshot import criu, tree
@@ -55,12 +55,19 @@ def facts_of(record: Record, snapshot_id: str, address: str, bundles: Path, used
 
 
 async def dump(
-    command: list[str], facts: SnapshotFacts, pid: int, images: Path, on_frozen: Callable[[], Awaitable[None]], *, leave_running: bool
+    command: list[str],
+    facts: SnapshotFacts,
+    pid: int,
+    images: Path,
+    on_frozen: Callable[[], Awaitable[None]],
+    *,
+    leave_running: bool,
+    deadline_seconds: float,
 ) -> None:
     """Write the images of the tree below `pid`; `on_frozen` is awaited when they are complete and nothing runs yet.
 
-    Then the tree runs on, or is gone. `ConflictError` with the reason when it cannot be dumped, and whatever `on_frozen` raises: the tree
-    runs on as if nothing had been.
+    Then the tree runs on, or is gone. `ConflictError` with the reason when it cannot be dumped, `UnavailableError` when there is no room
+    or no end, and whatever `on_frozen` raises: the tree runs on as if nothing had been.
     """
     descriptor = os.open(images, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -87,7 +94,9 @@ async def dump(
             if name == "post-dump":
                 await on_frozen()
 
-        await criu.run(command, CRIU_DUMP, options, on_notice, images / LOG)
+        await criu.run(command, CRIU_DUMP, options, on_notice, images / LOG, deadline_seconds=deadline_seconds)
+    except (criu.CriuSpaceError, criu.CriuDeadlineError) as error:
+        raise UnavailableError(f"the sandbox could not be saved: {error}") from error
     except criu.CriuError as error:
         raise ConflictError(str(error)) from error
     finally:

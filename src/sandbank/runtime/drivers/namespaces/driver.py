@@ -356,8 +356,8 @@ class NamespaceDriver:
                 running.is_saved = not leave_running
 
             command = [str(self._criu())]
-            async with asyncio.timeout(self._settings.checkpoint_seconds):
-                await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running)
+            deadline = self._settings.checkpoint_seconds
+            await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running, deadline_seconds=deadline)
         except BaseException as error:
             if running.is_saved:  # CRIU failed to end what is saved; that is done in any case
                 return

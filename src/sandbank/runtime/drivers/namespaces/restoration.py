@@ -21,7 +21,8 @@ from sandbank.runtime.snapshot.store import SnapshotFacts
 
 LOG = "restore.log"
 _LOG_LEVEL = 2
-_NAMESPACES = ("mnt", "net", "user")
+_WITH_UIDS = ("userns-", "mountpoints-")
+_NAMESPACES = ("mnt", "net", "ipc", "user")
 
 
 class Restoration:
@@ -38,7 +39,7 @@ class Restoration:
         self._images = images
 
     def link_images(self, memory: Path) -> None:
-        """Show the snapshot's images, but for the one that says which uids it had.
+        """Show the snapshot's images, but those that say which uids it had changed to the slot's.
 
         They are read as the sandbox's root, by the descriptor of this directory: a symbolic link would lead through those above it, which
         are closed.
@@ -47,10 +48,12 @@ class Restoration:
         for entry in os.scandir(memory):
             if not entry.name.endswith(".img"):
                 continue
-            if entry.name.startswith("userns-"):
-                (self._images / entry.name).write_bytes(uid_range.moved(Path(entry.path).read_bytes(), self._slot.base_uid))
+            image = self._images / entry.name
+            if entry.name.startswith(_WITH_UIDS):
+                changed = uid_range.moved(entry.name, Path(entry.path).read_bytes(), self._facts.base_uid, self._slot.base_uid)
+                image.write_bytes(changed)
             else:
-                (self._images / entry.name).hardlink_to(entry.path)
+                image.hardlink_to(entry.path)
 
     async def run(self, on_pid: Callable[[int], None], deadline_seconds: float) -> None:
         """Return when the processes run. `on_pid` is told of CRIU's and, when it is known, of the first process's number.
@@ -104,14 +107,14 @@ class Restoration:
     async def _move_in(self, pid: int, deadline_seconds: float) -> None:
         """Put around the new first process what is the node's part: file systems, and the slot's link to its network."""
         descriptors = [os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in _NAMESPACES]
-        mountns, netns, userns = descriptors
+        _, netns, _, userns = descriptors
         try:
-            report = await self._zygote.carry_out(FURNISH, self._request.encode(), [mountns, netns, userns], deadline_seconds)
+            report = await self._zygote.carry_out(FURNISH, self._request.encode(), descriptors, deadline_seconds)
             if "done" not in report:
                 raise InternalError("the sandbox could not be brought back: its file system was not made")
             addresses = [address for address in (*self._facts.addresses, self._facts.address) if address != self._slot.ip]
             await self._pool.move_in(self._slot, userns, netns, list(dict.fromkeys(addresses)))
-            descriptors = [mountns]
+            descriptors = [number for number in descriptors if number not in (userns, netns)]
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 # To a fork made ahead; descriptors: the request in a memory file, the socket that CRIU is to speak on, pipe for reports.
 RESTORE = "restore"
-# To another, while CRIU waits; descriptors: the request, the new mount, network and user namespaces, pipe for reports.
+# To another, while CRIU waits; descriptors: the request, the new mount, network, IPC and user namespaces, pipe for reports.
 FURNISH = "furnish"
 
 # Where the stage is mounted, in a mount namespace of each restore's own: whoever it is restored for can reach it, which homes are not for.

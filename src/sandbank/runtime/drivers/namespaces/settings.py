@@ -16,4 +16,4 @@ class NamespaceSettings:
     egress_ca_bundle: Path | None = None  # certificates (PEM) that servers of header rules may have, besides what the node trusts
     concurrent_spawns: int = 8  # sandboxes being forked at once; more only take turns on the same cores
     criu: Path | None = None  # the program that saves and brings back processes; without it nothing can be paused
-    checkpoint_seconds: float = 120.0  # for CRIU to save or bring back one sandbox; more means that it hangs
+    checkpoint_seconds: float = 300.0  # for CRIU to save or bring back one sandbox; more means that it hangs
