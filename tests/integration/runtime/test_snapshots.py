@@ -129,9 +129,8 @@ async def _more_than(paused: Paused, count: int) -> int:
 async def test_a_process_goes_on_with(paused: Paused, program: str) -> None:
     text = f"{_LOOP}\n{_PROGRAMS[program]}\nforever(step, '/tmp/count')\n"
     await paused.sh(f"cat > /tmp/program.py <<'END'\n{text}\nEND")
-    await paused.sh(
-        "setsid python3 /tmp/program.py > /tmp/said 2>&1 & echo $! > /tmp/pid; until [ -e /tmp/count ] || [ -s /tmp/said ]; do sleep 0.05; done"
-    )
+    await paused.sh("setsid python3 /tmp/program.py > /tmp/said 2>&1 & echo $! > /tmp/pid")
+    await paused.sh("until [ -e /tmp/count ] || [ -s /tmp/said ]; do sleep 0.05; done")
     count, pid = await _count(paused), await paused.sh("cat /tmp/pid")
     for _ in range(3):
         await paused.cycle()
@@ -142,7 +141,7 @@ async def test_a_process_goes_on_with(paused: Paused, program: str) -> None:
 
 async def test_tail_follows_and_jobs_of_a_shell_go_on(paused: Paused) -> None:
     await paused.sh("touch /tmp/log; setsid tail -f /tmp/log > /tmp/followed 2>&1 &")
-    pipeline = "i=0; while sleep 0.05; do i=$((i+1)); echo $i; done | while read n; do echo $n > /tmp/count.new; mv /tmp/count.new /tmp/count; done"
+    pipeline = "i=0; while sleep 0.05; do i=$((i+1)); echo $i; done | while read n; do echo $n > /tmp/new; mv /tmp/new /tmp/count; done"
     await paused.sh(f"setsid sh -c '{pipeline}' > /dev/null 2>&1 &")
     count = await _more_than(paused, 0)
     for number in range(3):
