@@ -78,6 +78,7 @@ def _client_proxy_settings(settings: NodeSettings, credentials: Credentials) -> 
         "bind": settings.bind,
         "client_proxy_port": settings.client_proxy_port,
         "edge_port": settings.edge_port,
+        "api_grpc_address": f"unix:{settings.internal_socket}",
         "nodes": (settings.orchestrator_address,),
         "orchestrator_proxy_port": settings.orchestrator_proxy_port,
         "domain": str(settings.public_domain),

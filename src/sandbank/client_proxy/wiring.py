@@ -57,11 +57,11 @@ def build(
     resolver: Resolver
     resumer: Resumer | None = None
     release: Release | None = None
+    if settings.api_grpc_address:
+        resumer, release = _resumer(settings.api_grpc_address, settings.resume_timeout_seconds)
     if routes is not None:
-        resolver = LocalResolver(routes, first_hop=True)
+        resolver = LocalResolver(routes, first_hop=True, find=None if resumer is None else resumer.find)
     else:
-        if settings.api_grpc_address:
-            resumer, release = _resumer(settings.api_grpc_address, settings.resume_timeout_seconds)
         resolver = NodeResolver(
             catalog, port=settings.orchestrator_proxy_port, timeout_seconds=settings.catalog_timeout_seconds, resumer=resumer
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import hmac
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from sandbank.proxy import page
 from sandbank.proxy.control_routes import AGENT_PORT, clean_path, is_control_route
@@ -12,6 +14,8 @@ from sandbank.proxy.page import Page
 from sandbank.proxy.resolver import Decision, Forward
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.target import Target, TargetError, parse_target
+
+Find = Callable[[RequestHead, Target], Awaitable[page.Problem | None]]
 
 
 def target_of(head: RequestHead) -> Target:
@@ -40,14 +44,36 @@ def direct_host(target: Target) -> bytes | None:
 
 
 class LocalResolver:
-    """Answers from a `RouteTable`. As the first hop it also does that hop's part, naming the sandbox in the Host of shared hosts."""
+    """Answers from a `RouteTable`. As the first hop it also does that hop's part, naming the sandbox in the Host of shared hosts.
 
-    def __init__(self, routes: RouteTable, *, first_hop: bool) -> None:
+    `find` is asked about sandboxes that the table does not have: it answers nothing once it has them, and else what is the matter.
+    """
+
+    def __init__(self, routes: RouteTable, *, first_hop: bool, find: Find | None = None) -> None:
         self._routes = routes
         self._first_hop = first_hop
+        self._find = find
 
-    def resolve(self, head: RequestHead) -> Decision:
+    def resolve(self, head: RequestHead) -> Decision | Coroutine[Any, Any, Decision]:
         """See `Resolver`."""
+        decision = self._resolve(head)
+        if not isinstance(decision, Target):
+            return decision
+        return self._not_found(head, decision) if self._find is None else self._resolve_found(self._find, head, decision)
+
+    async def _resolve_found(self, find: Find, head: RequestHead, target: Target) -> Decision:
+        problem = await find(head, target)
+        if problem is not None:
+            return problem.page(head.fields)
+        decision = self._resolve(head)
+        return self._not_found(head, decision) if isinstance(decision, Target) else decision
+
+    @staticmethod
+    def _not_found(head: RequestHead, target: Target) -> Page:
+        return page.sandbox_not_found(target.sandbox_id).page(head.fields)
+
+    def _resolve(self, head: RequestHead) -> Decision | Target:
+        """The target alone where the table does not have it."""
         try:
             target = target_of(head)
         except TargetError as error:
@@ -57,7 +83,7 @@ class LocalResolver:
             return page.control_route(clean_path(head.target)).page(head.fields)
         found = self._routes.find_origin(target.sandbox_id, target.port)
         if found is None:
-            return page.sandbox_not_found(target.sandbox_id).page(head.fields)
+            return target
         route, origin = found
         forward = Forward(origin, target)
         if self._first_hop and target.shared_domain is not None:

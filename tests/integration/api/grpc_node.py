@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class GrpcNode:
         self.sandboxes: dict[str, RunningSandbox] = {}
         self.created: list[SandboxCreateRequest] = []
         self.deleted: list[tuple[str, str]] = []
+        self.on_create: Callable[[str], None] = lambda sandbox_id: None
         self.paused: list[SandboxPauseRequest] = []
         self.pausing: dict[str, SandboxPauseRequest] = {}
         self.deleted_snapshots: list[str] = []
@@ -93,6 +95,7 @@ class GrpcNode:
         running.start_time.FromDatetime(now)
         running.end_time.FromDatetime(end)
         self.sandboxes[config.sandbox_id] = running
+        self.on_create(config.sandbox_id)
         response = SandboxCreateResponse(client_id=self.node_id)
         response.started_at.CopyFrom(running.start_time)
         response.end_at.CopyFrom(running.end_time)

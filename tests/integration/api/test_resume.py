@@ -95,3 +95,50 @@ async def test_a_client_proxy_that_shares_nothing_with_the_api_finds_sandboxes_b
     finally:
         await proxy.stop()
         await node.stop()
+
+
+@pytest.mark.parametrize("one_process", [True, False])
+async def test_traffic_wakes_a_paused_sandbox(api: LiveApi, resume: ResumeClient, one_process: bool) -> None:
+    """rest-api contract §11: with the credentials that its port asks for, once, and the request that woke it is answered."""
+    sandbox_id = (await create(api, autoPause=True, autoResume={"enabled": True}, network={"allowPublicTraffic": False}))["sandboxID"]
+    traffic_token = api.node.created[0].sandbox.network.ingress.traffic_access_token
+    routes = RouteTable()
+    api.node.on_create = lambda created: routes.add(route_to(created, token=traffic_token))
+    node = sandbox_proxy(routes, host="127.0.0.1", port=0)
+    await node.start()
+    settings = ClientProxySettings(
+        client_proxy_port=0,
+        health_port=None,
+        edge_port=None,
+        orchestrator_proxy_port=node.port,
+        api_grpc_address=f"127.0.0.1:{api.settings.internal_grpc_port}",
+    )
+    proxy = build(settings, routes=routes if one_process else None, catalog=MemoryCatalog())
+    await proxy.start()
+
+    async def ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def ask(port: int, token: str) -> tuple[int, bytes]:
+        async with client(proxy.traffic.port) as browser:
+            answer = await browser.ask(get(port, sandbox_id=sandbox_id, extra=f"e2b-traffic-access-token: {token}\r\n"))
+            return answer.status, answer.body
+
+    try:
+        async with origin(ok) as port:
+            assert (await api.client.post(f"/sandboxes/{sandbox_id}/pause")).status_code == 204
+            assert (await ask(port, "wrong"))[0] == 403
+            assert len(api.node.created) == 1
+            assert await asyncio.gather(*(ask(port, traffic_token) for _ in range(5))) == [(200, b"ok")] * 5
+            assert len(api.node.created) == 2
+    finally:
+        await proxy.stop()
+        await node.stop()
+
+
+async def test_a_paused_sandbox_that_traffic_is_not_to_wake_is_not_found(api: LiveApi, resume: ResumeClient) -> None:
+    sandbox_id = (await create(api, autoPause=True))["sandboxID"]
+    assert (await api.client.post(f"/sandboxes/{sandbox_id}/pause")).status_code == 204
+    with pytest.raises(NotFoundError, match="sandbox auto-resume disabled"):
+        await resume.resume(Knock(sandbox_id, 8080), 10)

@@ -86,6 +86,11 @@ class Resumer:
                 if self._calls.get(knock) is call:
                     del self._calls[knock]
 
+    async def find(self, head: RequestHead, target: Target) -> Problem | None:
+        """The same for a request to a sandbox that has to be on the one node there is: what keeps it from being reached, if anything."""
+        outcome = await self.resume(knock_of(head, target))
+        return problem_of(target.sandbox_id, outcome) if isinstance(outcome, SandbankError) else None
+
     async def close(self) -> None:
         """Break off what is in flight."""
         await self._tasks.close()
