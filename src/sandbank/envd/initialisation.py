@@ -25,6 +25,8 @@ EVENTS_HOST = "events.e2b.local"
 _TIMESTAMP = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _ADDRESS = re.compile(r"[0-9A-Fa-f.:]+")
 _TEXT_FIELDS = ("accessToken", "timestamp", "defaultUser", "defaultWorkdir", "hyperloopIP", "lifecycleID", "caBundle")
+# Sandbank's own: who an agent is from now on that was brought back from another's snapshot, and variables beside those it has.
+_IDENTITY_FIELDS = ("sandboxID", "templateID")
 
 
 def parse_timestamp(text: str) -> int:
@@ -49,6 +51,7 @@ class InitData:
 
     values: dict[str, str]
     environment: dict[str, str] | None
+    added: dict[str, str]
 
     @classmethod
     def decode(cls, body: bytes) -> InitData:
@@ -60,19 +63,19 @@ class InitData:
             raise InvalidError(f"failed to decode request: {error}") from error
         if not isinstance(raw, dict):
             raise InvalidError("failed to decode request: not an object")
-        values = {name: raw[name] for name in _TEXT_FIELDS if raw.get(name) is not None}
+        values = {name: raw[name] for name in (*_TEXT_FIELDS, *_IDENTITY_FIELDS) if raw.get(name) is not None}
         if not all(isinstance(value, str) for value in values.values()):
             raise InvalidError("failed to decode request: a field has the wrong type")
         if values.get("accessToken") == "":
             raise InvalidError("failed to decode request: empty access token")
-        environment = raw.get("envVars")
-        if environment is not None and not _is_environment(environment):
+        environment, added = raw.get("envVars"), raw.get("addEnvVars") or {}
+        if (environment is not None and not _is_environment(environment)) or not _is_environment(added):
             raise InvalidError("failed to decode request: envVars must map names to texts")
         if raw.get("volumeMounts"):
             raise InvalidError("volume mounts are not available in this sandbox")
         if (address := values.get("hyperloopIP")) and not _ADDRESS.fullmatch(address):
             raise InvalidError("failed to decode request: hyperloopIP is no address")
-        return cls(values, environment)
+        return cls(values, environment, added)
 
 
 def _is_environment(value: Any) -> bool:
@@ -126,6 +129,11 @@ class Initialisation:
         state.access_token = values.get("accessToken")
         if data.environment is not None:
             state.set_user_environment(data.environment)
+        if data.added:
+            state.set_user_environment({**state.user_environment, **data.added})
+        if values.keys() & set(_IDENTITY_FIELDS):
+            state.sandbox_id, state.template_id = values.get("sandboxID", state.sandbox_id), values.get("templateID", state.template_id)
+            state.publish_identity()
         state.default_user = values.get("defaultUser") or state.default_user
         state.default_workdir = values.get("defaultWorkdir") or state.default_workdir
         state.lifecycle_id = values.get("lifecycleID") or state.lifecycle_id

@@ -205,6 +205,10 @@ class Driver(Protocol):
         """
         ...
 
+    async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
+        """As `pause`, but the sandbox stands still only while it is saved and runs on."""
+        ...
+
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Whether a sandbox can be continued from it on this node."""
         ...

@@ -12,13 +12,14 @@ from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.runtime.driver import AgentInit, Limits, SandboxSpec
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
 from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
+from sandbank.runtime.snapshot.criu_program import find_criu
 from tests.unit.orchestrator.driver_contract import DriverContract, SpecMaker, new_execution_id
 
 
 class TestNamespaceDriver(DriverContract):
     @pytest.fixture
     async def driver(self, settings: OrchestratorSettings) -> AsyncIterator[NamespaceDriver]:
-        driver = NamespaceDriver(settings.layout, NamespaceSettings(free_slots=2))
+        driver = NamespaceDriver(settings.layout, NamespaceSettings(free_slots=2, criu=find_criu(None).usable_path))
         await driver.start(lambda ended: None)
         yield driver
         await driver.close()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sandbank.domain.errors import ConflictError, NotFoundError
-from sandbank.runtime.driver import SandboxSpec
+from sandbank.runtime.driver import AgentInit, SandboxSpec
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
 from tests.integration.runtime import node
 from tests.integration.runtime.inside import run
@@ -245,15 +245,21 @@ async def test_a_snapshot_outlives_the_driver_and_whoever_it_adopted_can_be_paus
 async def test_several_go_on_from_one_snapshot_side_by_side(driver: NamespaceDriver, paused: Paused, names: list[str]) -> None:
     names.append("many")
     await paused.sh("echo one > /home/user/file; (while sleep 0.05; do date +%s%N > /tmp/count; done) > /dev/null 2>&1 &")
-    await driver.pause(paused.sandbox_id, "many")
-    twins = [dataclasses.replace(node.new_spec(), snapshot_id="many") for _ in range(3)]
+    await driver.checkpoint(paused.sandbox_id, "many")
+    assert await paused.sh("cat /home/user/file") == "one\n"
+    init = AgentInit(access_token=None, env_vars={"ADDED": "yes"})
+    twins = [dataclasses.replace(node.new_spec(), snapshot_id="many", init=init) for _ in range(3)]
     await asyncio.gather(*(driver.create(twin) for twin in twins))
     for number, twin in enumerate(twins):
         await run(driver, twin.sandbox_id, f"echo {number} > /home/user/file")
     seen = [(await run(driver, twin.sandbox_id, "cat /home/user/file")).output for twin in twins]
     assert seen == ["0\n", "1\n", "2\n"]
-    pids: list[int] = [driver._running[twin.sandbox_id].record.base_uid for twin in twins]
-    assert len(set(pids)) == 3
+    assert await paused.sh("cat /home/user/file") == "one\n"
+    for twin in twins:
+        who = await run(driver, twin.sandbox_id, "echo $E2B_SANDBOX_ID $ADDED; cat /run/e2b/.E2B_SANDBOX_ID")
+        assert who.output == f"{twin.sandbox_id} yes\n{twin.sandbox_id}"
+    ranges = [driver._running[twin.sandbox_id].record.base_uid for twin in twins]
+    assert len(set(ranges)) == 3
     for twin in twins:
         await driver.kill(twin.sandbox_id)
 

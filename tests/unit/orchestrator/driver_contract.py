@@ -83,6 +83,17 @@ class DriverContract:
         with pytest.raises(ConflictError):
             await driver.create(replace(spec, snapshot_id=snapshot_id))
 
+    async def test_a_checkpoint_leaves_a_sandbox_running_and_starts_others(self, driver: Driver, new_spec: SpecMaker) -> None:
+        spec, snapshot_id = new_spec(), f"snapshot-{uuid.uuid4()}"
+        await driver.create(spec)
+        await driver.checkpoint(spec.sandbox_id, snapshot_id)
+        twin = replace(new_spec(), layers=(), snapshot_id=snapshot_id)
+        await driver.create(twin)
+        for sandbox in (spec, twin):
+            assert await connects(driver, sandbox.sandbox_id, AGENT_PORT)
+            await driver.kill(sandbox.sandbox_id)
+        await driver.remove_snapshot(snapshot_id)
+
     async def test_an_unknown_sandbox_cannot_be_paused(self, driver: Driver) -> None:
         with pytest.raises(NotFoundError):
             await driver.pause("inobodyknows", "snapshot")

@@ -76,6 +76,14 @@ class MemoryDriver:
             raise NotFoundError(f"sandbox {sandbox_id} not found")
         self.kernel.snapshots[snapshot_id] = self.kernel.sandboxes.pop(sandbox_id)
 
+    async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
+        if sandbox_id not in self.kernel.sandboxes:
+            raise NotFoundError(f"sandbox {sandbox_id} not found")
+        await self.gate.wait()
+        if self.pause_failure is not None:
+            raise self.pause_failure
+        self.kernel.snapshots[snapshot_id] = self.kernel.sandboxes[sandbox_id]
+
     def has_snapshot(self, snapshot_id: str) -> bool:
         return snapshot_id in self.kernel.snapshots
 

@@ -8,7 +8,7 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
-from sandbank.orchestrator.core.events import PAUSED, LifecycleEvent
+from sandbank.orchestrator.core.events import CHECKPOINTED, PAUSED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.ports import Clock, Events, Routes, SandboxRecords
 from sandbank.orchestrator.core.sandbox import RunningSandbox
@@ -58,6 +58,17 @@ class Pausing:
             raise ConflictError(f"sandbox '{sandbox_id}' is being paused already")
         if (error := await asyncio.shield(pending[1])) is not None:
             raise error
+
+    async def checkpoint(self, sandbox_id: str, build_id: str) -> None:
+        """Save a sandbox that runs on, under the name of that build. Errors as `pause`; while it is paused, `ConflictError`."""
+        sandbox = self._inventory.running.get(sandbox_id)
+        if sandbox is None:
+            raise NotFoundError(f"sandbox '{sandbox_id}' not found")
+        if sandbox_id in self._inventory.pausing:
+            raise ConflictError(f"sandbox '{sandbox_id}' is being paused")
+        await self._driver.checkpoint(sandbox_id, build_id)
+        self._events.emit(LifecycleEvent(CHECKPOINTED, self._clock(), self._inventory.running.get(sandbox_id, sandbox)))
+        self._log.info("sandbox saved", sandbox_id=sandbox_id, build_id=build_id)
 
     async def forget(self, build_id: str) -> None:
         """Remove a snapshot. Idempotent."""

@@ -40,18 +40,19 @@ class Removal:
         self._clock = clock
         self._log = structlog.get_logger("sandbank.orchestrator")
 
-    def delete(self, sandbox_id: str, reason: str) -> None:
-        """Unreachable and no longer listed when it returns. `NotFoundError` when there is no such sandbox.
+    def delete(self, sandbox_id: str, reason: str, execution_id: str | None = None) -> None:
+        """Unreachable and no longer listed when it returns. `NotFoundError` when there is no such sandbox, or not in that execution.
 
         One that is only starting is doomed: its create fails as soon as the driver lets it, and leaves nothing.
         """
         start = self._inventory.starting.get(sandbox_id)
+        current = start or self._inventory.running.get(sandbox_id)
+        if current is None or execution_id not in (None, current.execution_id):
+            raise NotFoundError(f"sandbox '{sandbox_id}' not found")
         if start is not None:
             start.doom = "sandbox was killed while it started"
-        elif sandbox_id in self._inventory.running:
-            self.discard(sandbox_id, reason)
         else:
-            raise NotFoundError(f"sandbox '{sandbox_id}' not found")
+            self.discard(sandbox_id, reason)
         self._log.info("sandbox deleted", sandbox_id=sandbox_id, reason=reason)
 
     def on_exit(self, ended: SandboxExit) -> None:

@@ -81,7 +81,7 @@ class SandboxEndpoints:
 
     async def delete(self, request: SandboxDeleteRequest) -> Empty:
         """Unroutable at once, removed in the background."""
-        self.removal.delete(request.sandbox_id, request.kill_reason or "unknown")
+        self.removal.delete(request.sandbox_id, request.kill_reason or "unknown", request.execution_id or None)
         return Empty()
 
     async def pause(self, request: SandboxPauseRequest) -> SandboxPauseResponse:
@@ -97,8 +97,9 @@ class SandboxEndpoints:
         return Empty()
 
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
-        """Refused: this node cannot save a sandbox, which runs on."""
-        raise ConflictError("this node cannot save sandboxes")
+        """Saved under the name of the build while it stands still for a moment."""
+        await self.pausing.checkpoint(request.sandbox_id, request.build_id)
+        return SandboxCheckpointResponse(scheduling_metadata=SchedulingMetadata(build_id=request.build_id))
 
 
 def _with_rules(request: SandboxUpdateRequest, config: bytes) -> tuple[bytes, EgressPolicy, EgressPolicy]:

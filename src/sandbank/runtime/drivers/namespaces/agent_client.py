@@ -11,9 +11,14 @@ from sandbank.domain.errors import UnavailableError
 from sandbank.runtime.drivers.namespaces.probe import AGENT_PORT
 
 
-async def initialise(dial: Callable[[int], socket.socket], token: str | None, fields: Mapping[str, str], deadline_seconds: float) -> None:
-    """`POST /init` with `fields` (data-plane contract §4.8); the token stays. `UnavailableError` unless the agent does as it is told."""
-    body = json.dumps({**fields} if token is None else {**fields, "accessToken": token}).encode()
+async def initialise(
+    dial: Callable[[int], socket.socket], token: str | None, fields: Mapping[str, object], deadline_seconds: float
+) -> None:
+    """`POST /init` with `fields` (data-plane contract §4.8); without `accessToken` among them, the agent has none from then on.
+
+    `token` is the one it has now. `UnavailableError` unless it does as it is told.
+    """
+    body = json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
     known = "" if token is None else f"X-Access-Token: {token}\r\n"
     head = f"POST /init HTTP/1.1\r\nHost: sandbox\r\nConnection: close\r\n{known}Content-Length: {len(body)}\r\n\r\n"
     loop = asyncio.get_running_loop()

@@ -243,8 +243,15 @@ class NamespaceDriver:
             await restoration.run(on_pid, self._settings.checkpoint_seconds)
         with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
             call = functools.partial(dial, slot.netns_fd, "127.0.0.1")
-            now = datetime.now(UTC).isoformat()
-            await initialise(call, facts.agent_token, {"timestamp": now}, self._settings.spawn_seconds)
+            fields = {
+                "timestamp": datetime.now(UTC).isoformat(),
+                "accessToken": spec.init.access_token,
+                "sandboxID": spec.sandbox_id,
+                "templateID": spec.template_id,
+                "addEnvVars": spec.init.env_vars,
+                "caBundle": self._authority.pem if spec.egress.transforms else None,
+            }
+            await initialise(call, facts.agent_token, fields, self._settings.spawn_seconds)
 
     def _record(self, spec: SandboxSpec, slot: Slot, pid: int, facts: SnapshotFacts | None) -> Record:
         record = Record(
@@ -268,7 +275,6 @@ class NamespaceDriver:
         inherited = max(0, facts.used_bytes - self._homes.used_bytes(spec.sandbox_id))
         return replace(
             record,
-            agent_token=facts.agent_token,
             bundle=facts.bundle,
             addresses=tuple(dict.fromkeys((*facts.addresses, facts.address))),
             inherited_bytes=inherited,
@@ -325,6 +331,17 @@ class NamespaceDriver:
             agent=agent,
             volumes=[(str(volume.directory), volume.path) for volume in spec.volumes],
         )
+
+    async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
+        """As `pause`, but it runs on, and what it writes from then on is not in the snapshot."""
+        self._criu()
+        running = self._find(sandbox_id)
+        await finish(self._checkpoint(running, snapshot_id))
+
+    async def _checkpoint(self, running: _Running, snapshot_id: str) -> None:
+        async with running.changing:
+            self._find(running.record.sandbox_id)
+            await self._save(running, snapshot_id, leave_running=True)
 
     async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
         """Frozen, saved, on disk, and only then ended: whoever kills this process amid it finds the sandbox running or its snapshot."""
@@ -425,7 +442,8 @@ class NamespaceDriver:
 
     async def _make_trusted(self, running: _Running) -> None:
         call = functools.partial(dial, running.slot.netns_fd, "127.0.0.1")
-        await initialise(call, running.record.agent_token, {"caBundle": self._authority.pem}, self._settings.spawn_seconds)
+        token = running.record.agent_token
+        await initialise(call, token, {"accessToken": token, "caBundle": self._authority.pem}, self._settings.spawn_seconds)
 
     async def stats(self, sandbox_id: str) -> SandboxStats:
         """From its cgroup and its quota; without one, from its files."""
