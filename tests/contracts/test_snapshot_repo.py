@@ -47,9 +47,14 @@ def ours(base: str, sandbox_id: str = "i1", **changes: object) -> Sandbox:
     return replace(sandbox(sandbox_id), team_id=development.TEAM_ID, template_id=base, build_id=BASE_BUILD, **changes)  # type: ignore[arg-type]
 
 
-async def paused(repo: SnapshotRepo, one: Sandbox) -> str:
+async def begun(repo: SnapshotRepo, one: Sandbox) -> str:
     build_id = str(uuid.uuid4())
     await repo.begin(one, build_id)
+    return build_id
+
+
+async def paused(repo: SnapshotRepo, one: Sandbox) -> str:
+    build_id = await begun(repo, one)
     await repo.finish(build_id, is_ready=True)
     return build_id
 
@@ -81,7 +86,7 @@ async def test_all_of_a_sandbox_comes_back(repo: SnapshotRepo, base: str) -> Non
 
 
 async def test_rows_are_those_that_tools_of_e2b_expect(repo: SnapshotRepo, base: str, database: Database) -> None:
-    """§2.4: a hidden template for each sandbox, a build for each pause, with the processor of the build before."""
+    """§2.4: a hidden template for each sandbox, and a build with the processor of the one that it was made of."""
     await paused(repo, ours(base))
     newest = await paused(repo, ours(base, started_at=NOON + timedelta(hours=1)))
     async with database.sessions() as session:
@@ -91,7 +96,7 @@ async def test_rows_are_those_that_tools_of_e2b_expect(repo: SnapshotRepo, base:
         build = await session.get(EnvBuild, uuid.UUID(newest))
     assert env is not None
     assert build is not None
-    assert (env.source, env.build_count, len(builds), {one.tag for one in builds}) == ("snapshot", 2, 2, {"default"})
+    assert (env.source, env.build_count, len(builds), {one.tag for one in builds}) == ("snapshot", 2, 1, {"default"})
     assert (row.base_env_id, row.origin_node_id, row.sandbox_started_at) == (base, "n1", NOON + timedelta(hours=1))
     assert (build.status_group, build.cpu_model, build.cpu_flags) == ("ready", "85", ["avx2"])
     assert row.config is not None
@@ -103,8 +108,7 @@ async def test_rows_are_those_that_tools_of_e2b_expect(repo: SnapshotRepo, base:
 
 
 async def test_a_save_counts_once_it_is_ready_and_a_failed_one_never(repo: SnapshotRepo, base: str) -> None:
-    unfinished = str(uuid.uuid4())
-    await repo.begin(ours(base), unfinished)
+    unfinished = await begun(repo, ours(base))
     found = await repo.find("i1")
     assert found is not None
     assert not found.is_ready
@@ -113,17 +117,27 @@ async def test_a_save_counts_once_it_is_ready_and_a_failed_one_never(repo: Snaps
     await repo.finish(unfinished, is_ready=False)
     assert await repo.find("i1") is None
     before = await paused(repo, ours(base))
-    failed = str(uuid.uuid4())
-    await repo.begin(ours(base), failed)
-    await repo.finish(failed, is_ready=False)
+    await repo.finish(await begun(repo, ours(base)), is_ready=False)
     found = await repo.find("i1")
     assert found is not None
     assert found.build_id == before
     assert await repo.list_unfinished() == []
 
 
+async def test_a_ready_save_replaces_those_before_it_and_none_after(repo: SnapshotRepo, base: str) -> None:
+    first, other = await paused(repo, ours(base, node_id="n0")), await paused(repo, ours(base, "i2"))
+    second, third = await begun(repo, ours(base)), await begun(repo, ours(base))
+    assert await repo.finish(second, is_ready=True) == [("n0", first)]
+    found = await repo.find("i1")
+    assert found is not None
+    assert (found.build_id, found.is_ready) == (third, False)
+    assert await repo.finish(third, is_ready=True) == [("n1", second)]
+    assert await repo.delete("i1") == [("n1", third)]
+    assert await repo.delete("i2") == [("n1", other)]
+
+
 async def test_deleting_names_all_that_nodes_may_have(repo: SnapshotRepo, base: str, database: Database) -> None:
-    builds = {await paused(repo, ours(base)), await paused(repo, ours(base))}
+    builds = {await paused(repo, ours(base)), await begun(repo, ours(base))}
     assert set(await repo.delete("i1")) == {("n1", build_id) for build_id in builds}
     assert await repo.find("i1") is None
     assert await repo.list_team(development.TEAM_ID, PausedQuery()) == []

@@ -113,8 +113,10 @@ class GrpcNode:
     async def delete(self, request: SandboxDeleteRequest) -> Empty:
         if self.fail_delete_with is not None:
             raise self.fail_delete_with
-        if self.sandboxes.pop(request.sandbox_id, None) is None:
+        found = self.sandboxes.get(request.sandbox_id)
+        if found is None or request.execution_id not in ("", found.execution_id):
             raise NotFoundError(f"sandbox '{request.sandbox_id}' not found")
+        del self.sandboxes[request.sandbox_id]
         self.deleted.append((request.sandbox_id, request.kill_reason))
         return Empty()
 

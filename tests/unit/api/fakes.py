@@ -97,13 +97,14 @@ class FakeNodes:
         self.running[sandbox.sandbox_id] = sandbox
         self.wishes[sandbox.sandbox_id] = wish
 
-    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
+    async def delete(self, node_id: str, sandbox_id: str, execution_id: str, reason: str) -> None:
         self.calls.append(("delete", node_id, reason))
         await asyncio.sleep(0)
         if self.delete_error is not None:
             raise self.delete_error
-        if self.running.pop(sandbox_id, None) is None:
+        if (found := self.running.get(sandbox_id)) is None or found.execution_id != execution_id:
             raise NotFoundError("sandbox not found")
+        del self.running[sandbox_id]
 
     async def pause(self, sandbox: Sandbox, env_id: str, build_id: str) -> None:
         self.calls.append(("pause", sandbox.node_id))
@@ -150,12 +151,17 @@ class FakeSnapshots:
         self.saves.setdefault(sandbox.sandbox_id, []).append(Snapshot(kept, f"env-{sandbox.sandbox_id}", build_id, is_ready=False))
         return f"env-{sandbox.sandbox_id}"
 
-    async def finish(self, build_id: str, *, is_ready: bool) -> None:
+    async def finish(self, build_id: str, *, is_ready: bool) -> Sequence[tuple[str, str]]:
         if self.error is not None:
             raise self.error
         for sandbox_id, saves in self.saves.items():
-            kept = [replace(save, is_ready=True) if save.build_id == build_id else save for save in saves]
-            self.saves[sandbox_id] = kept if is_ready else [save for save in saves if save.build_id != build_id]
+            place = next((place for place, save in enumerate(saves) if save.build_id == build_id), None)
+            if place is None:
+                continue
+            before, this, after = saves[:place], saves[place], saves[place + 1 :]
+            self.saves[sandbox_id] = [replace(this, is_ready=True), *after] if is_ready else [*before, *after]
+            return [(save.sandbox.node_id, save.build_id) for save in before] if is_ready else []
+        return []
 
     async def find(self, sandbox_id: str) -> Snapshot | None:
         return next(iter(reversed(self.saves.get(sandbox_id, []))), None)

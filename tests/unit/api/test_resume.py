@@ -10,7 +10,15 @@ import pytest
 from sandbank.api.core.create import CreateSandbox
 from sandbank.api.core.listing import ListSandboxes
 from sandbank.api.core.team import Team
-from sandbank.domain.errors import ConflictError, ExhaustedError, InvalidError, NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.errors import (
+    ConflictError,
+    ExhaustedError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    SandbankError,
+    UnavailableError,
+)
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from tests.unit.api.fakes import Core
@@ -55,13 +63,24 @@ async def test_it_comes_back_as_it_was(core: Core, sandbox: Sandbox) -> None:
 
 
 async def test_it_can_be_paused_and_resumed_any_number_of_times(core: Core, sandbox: Sandbox) -> None:
-    """The newest save is what comes back, and the timeout of the creation is what traffic wakes it for."""
+    """The newest save is what comes back and the only one kept; the timeout of the creation is what traffic wakes it for."""
     for _ in range(3):
         await core.resumer.connect(TEAM, sandbox.sandbox_id, 60)
         await core.pauser.pause(TEAM, sandbox.sandbox_id)
-    saves = core.snapshots.saves[sandbox.sandbox_id]
+    (save,) = core.snapshots.saves[sandbox.sandbox_id]
     back, _ = await core.resumer.connect(TEAM, sandbox.sandbox_id, 60)
-    assert (len(saves), back.build_id, back.requested_timeout_seconds) == (4, saves[-1].build_id, 420)
+    assert (core.nodes.saves, back.build_id, back.requested_timeout_seconds) == ({save.build_id}, save.build_id, 420)
+
+
+async def test_a_failed_pause_leaves_the_save_before_it(core: Core, sandbox: Sandbox) -> None:
+    (before,) = core.nodes.saves
+    await core.resumer.connect(TEAM, sandbox.sandbox_id, 60)
+    core.nodes.pause_errors.append(InternalError("lost"))
+    core.nodes.running.clear()
+    with pytest.raises(InternalError):
+        await core.pauser.pause(TEAM, sandbox.sandbox_id)
+    back, was_paused = await core.resumer.connect(TEAM, sandbox.sandbox_id, 60)
+    assert (back.build_id, was_paused) == (before, True)
 
 
 async def test_however_many_connect_it_is_woken_once(core: Core, sandbox: Sandbox) -> None:

@@ -149,6 +149,17 @@ async def test_delete_is_unroutable_at_once(node: Node) -> None:
         node.removal.delete(order.sandbox_id, "request")
 
 
+async def test_deleting_an_execution_that_is_over_spares_the_one_that_runs(node: Node) -> None:
+    """IDs outlive pauses: a late clean-up after one run must not hit the next."""
+    order = new_order()
+    await node.creation.create(order)
+    with pytest.raises(NotFoundError):
+        node.removal.delete(order.sandbox_id, "orphaned", "an-earlier-one")
+    assert order.sandbox_id in node.inventory.running
+    node.removal.delete(order.sandbox_id, "request", order.execution_id)
+    assert not node.inventory.running
+
+
 async def test_delete_while_it_waits_for_its_turn_or_starts(node: Node) -> None:
     node.driver.gate.clear()
     orders = [new_order() for _ in range(6)]

@@ -112,9 +112,10 @@ class NodePool:
         """See `sandbank.api.core.ports.Nodes.set_egress`."""
         await self._get(sandbox.node_id).client.update(egress_update(sandbox, wish, allow_internet_access))
 
-    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
+    async def delete(self, node_id: str, sandbox_id: str, execution_id: str, reason: str) -> None:
         """See `sandbank.api.core.ports.Nodes.delete`."""
-        await self._get(node_id).client.delete(SandboxDeleteRequest(sandbox_id=sandbox_id, kill_reason=reason))
+        request = SandboxDeleteRequest(sandbox_id=sandbox_id, execution_id=execution_id, kill_reason=reason)
+        await self._get(node_id).client.delete(request)
 
     async def pause(self, sandbox: Sandbox, env_id: str, build_id: str) -> None:
         """See `sandbank.api.core.ports.SnapshotNodes.pause`."""
@@ -130,7 +131,7 @@ class NodePool:
         now = datetime.now(UTC)
         self._abandoned = {key: at for key, at in self._abandoned.items() if now - at < _ABANDONED_KEPT}
         self._abandoned[execution_id] = now
-        self._tasks.start("abandon", self._delete_abandoned(node_id, sandbox_id))
+        self._tasks.start("abandon", self._delete_abandoned(node_id, sandbox_id, execution_id))
 
     def is_abandoned(self, execution_id: str) -> bool:
         """See `sandbank.api.core.reconcile.Fleet.is_abandoned`."""
@@ -190,10 +191,10 @@ class NodePool:
     async def _discard(self, node_id: str, build_id: str) -> None:
         await self._get(node_id).client.delete_snapshot(build_id)
 
-    async def _delete_abandoned(self, node_id: str, sandbox_id: str) -> None:
+    async def _delete_abandoned(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
         for _ in range(_ABANDON_TRIES):
             try:
-                await self.delete(node_id, sandbox_id, "orphaned")
+                await self.delete(node_id, sandbox_id, execution_id, "orphaned")
             except NotFoundError:
                 return
             except SandbankError:

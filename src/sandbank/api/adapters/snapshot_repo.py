@@ -1,4 +1,4 @@
-"""Paused sandboxes in SQL (contract templates-and-data §2.4): a hidden template for each, with a build for each save."""
+"""Paused sandboxes in SQL (contract templates-and-data §2.4): a hidden template for each, with a build for each save that is wanted."""
 
 from __future__ import annotations
 
@@ -46,17 +46,27 @@ class SnapshotRepo:
                 session.add(EnvBuildAssignment(env_id=env_id, build_id=uuid.UUID(build_id), tag=DEFAULT_TAG))
         return env_id
 
-    async def finish(self, build_id: str, *, is_ready: bool) -> None:
-        """See `Snapshots.finish`. Of one that failed nothing is kept."""
-        this = EnvBuild.id == uuid.UUID(build_id)
-        now = utc_now()
+    async def finish(self, build_id: str, *, is_ready: bool) -> Sequence[tuple[str, str]]:
+        """See `Snapshots.finish`. Of saves that failed or are superfluous no row is kept."""
+        key = uuid.UUID(build_id)
         with translated():
             async with self._sessions.begin() as session:
-                if is_ready:
-                    await session.execute(update(EnvBuild).where(this).values(status=_READY, updated_at=now, finished_at=now))
-                else:
-                    await session.execute(delete(EnvBuildAssignment).where(EnvBuildAssignment.build_id == uuid.UUID(build_id)))
-                    await session.execute(delete(EnvBuild).where(this))
+                if not is_ready:
+                    await _remove(session, [key])
+                    return []
+                now = utc_now()
+                done = update(EnvBuild).where(EnvBuild.id == key).values(status=_READY, updated_at=now, finished_at=now)
+                await session.execute(done)
+                this = aliased(EnvBuildAssignment)
+                others = (
+                    select(EnvBuild.cluster_node_id, EnvBuild.id)
+                    .join(EnvBuildAssignment, EnvBuildAssignment.build_id == EnvBuild.id)
+                    .join(this, and_(this.env_id == EnvBuildAssignment.env_id, this.build_id == key))
+                    .where(EnvBuildAssignment.created_at < this.created_at)
+                )
+                superseded = [(node_id or "", one) for node_id, one in (await session.execute(others)).all()]
+                await _remove(session, [one for _, one in superseded])
+                return [(node_id, str(one)) for node_id, one in superseded]
 
     async def find(self, sandbox_id: str) -> Snapshot | None:
         """See `Snapshots.find`."""
@@ -114,8 +124,12 @@ class SnapshotRepo:
                 return []
             async with self._sessions.begin() as session:
                 await session.execute(update(Env).where(Env.id == row.env_id).values(deleted_at=utc_now()))
-                builds = await session.scalars(select(EnvBuildAssignment.build_id).where(EnvBuildAssignment.env_id == row.env_id))
-                return [(row.origin_node_id, str(build_id)) for build_id in builds]
+                builds = (
+                    select(EnvBuild.cluster_node_id, EnvBuild.id)
+                    .join(EnvBuildAssignment, EnvBuildAssignment.build_id == EnvBuild.id)
+                    .where(EnvBuildAssignment.env_id == row.env_id)
+                )
+                return [(node_id or "", str(build_id)) for node_id, build_id in (await session.execute(builds)).all()]
 
     async def _put(self, session: AsyncSession, sandbox: Sandbox) -> str:
         """The save's row as the sandbox is now, and its hidden template."""
@@ -167,6 +181,11 @@ class SnapshotRepo:
             state=SandboxState.PAUSED,
             **snapshot_config.decode(config),
         )
+
+
+async def _remove(session: AsyncSession, builds: Sequence[uuid.UUID]) -> None:
+    await session.execute(delete(EnvBuildAssignment).where(EnvBuildAssignment.build_id.in_(builds)))
+    await session.execute(delete(EnvBuild).where(EnvBuild.id.in_(builds)))
 
 
 async def _build(session: AsyncSession, sandbox: Sandbox, build_id: str) -> EnvBuild:

@@ -94,7 +94,7 @@ class SandboxKiller:
 
     async def _delete(self, sandbox: Sandbox, reason: str) -> None:
         try:
-            await self._nodes.delete(sandbox.node_id, sandbox.sandbox_id, reason)
+            await self._nodes.delete(sandbox.node_id, sandbox.sandbox_id, sandbox.execution_id, reason)
         except NotFoundError:
             return  # it ended by itself a moment ago
         except NodeUnknownError:

@@ -102,7 +102,7 @@ class SandboxPauser:
             await self._snapshots.finish(build_id, is_ready=False)
             raise
         # After any other error the node may have it all the same: the build stays open until it is asked.
-        await self._snapshots.finish(build_id, is_ready=True)
+        await self._paused.keep(build_id)
 
     async def _runs(self, sandbox: Sandbox, failure: SandbankError) -> bool:
         """Whether it has survived a failed pause, as far as is known; its node is asked where the failure leaves that open."""

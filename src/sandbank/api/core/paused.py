@@ -30,6 +30,11 @@ class PausedSandboxes:
             raise not_found(sandbox_id)
         return snapshot
 
+    async def keep(self, build_id: str) -> None:
+        """A node has that save whole: it counts, and those before it are let go."""
+        for node_id, superseded in await self._snapshots.finish(build_id, is_ready=True):
+            self._nodes.discard(node_id, superseded)
+
     async def settle(self, sandbox_id: str) -> None:
         """Learn what became of a save, for a sandbox that was found to run no more; what cannot be learnt now is left for later."""
         try:
@@ -52,4 +57,4 @@ class PausedSandboxes:
         except SandbankError:
             await self._snapshots.finish(snapshot.build_id, is_ready=False)
         else:
-            await self._snapshots.finish(snapshot.build_id, is_ready=True)
+            await self.keep(snapshot.build_id)

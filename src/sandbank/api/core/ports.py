@@ -170,8 +170,8 @@ class Nodes(Protocol):
     async def set_egress(self, sandbox: Sandbox, wish: EgressWish, allow_internet_access: bool | None) -> None:
         """Replace what `sandbox`, the record as it is to become, may reach: in force, and remembered by the node, when it returns."""
 
-    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None:
-        """Unroutable when it returns; `NotFoundError` if it was not there."""
+    async def delete(self, node_id: str, sandbox_id: str, execution_id: str, reason: str) -> None:
+        """Unroutable when it returns; `NotFoundError` if it was not there, or in another execution."""
 
     def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
         """Make sure that a start of unknown outcome leaves nothing: delete now, and again should the node be seen to run it."""
@@ -210,8 +210,8 @@ class Snapshots(Protocol):
     async def begin(self, sandbox: Sandbox, build_id: str) -> str:
         """Note that `sandbox` is about to be saved as that build; the ID of the hidden template that all its saves belong to."""
 
-    async def finish(self, build_id: str, *, is_ready: bool) -> None:
-        """What became of it."""
+    async def finish(self, build_id: str, *, is_ready: bool) -> Sequence[tuple[str, str]]:
+        """What became of it; the saves that it makes superfluous, each by the node that may have it and the build."""
 
     async def find(self, sandbox_id: str) -> Snapshot | None:
         """The newest save that has not failed."""

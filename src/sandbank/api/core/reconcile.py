@@ -33,7 +33,7 @@ class Fleet(Protocol):
     def is_abandoned(self, execution_id: str) -> bool:
         """Whether a start was given up without knowing its outcome."""
 
-    async def delete(self, node_id: str, sandbox_id: str, reason: str) -> None: ...
+    async def delete(self, node_id: str, sandbox_id: str, execution_id: str, reason: str) -> None: ...
 
 
 class NodeReconciler:
@@ -90,7 +90,7 @@ class NodeReconciler:
     async def _settle(self, sandbox: Sandbox, *, adopt: bool) -> None:
         if self._fleet.is_abandoned(sandbox.execution_id):
             try:
-                await self._fleet.delete(sandbox.node_id, sandbox.sandbox_id, "orphaned")
+                await self._fleet.delete(sandbox.node_id, sandbox.sandbox_id, sandbox.execution_id, "orphaned")
             except NotFoundError:
                 return
             self._on_event("abandoned sandbox deleted", sandbox)

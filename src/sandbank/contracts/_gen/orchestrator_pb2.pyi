@@ -274,12 +274,14 @@ class SandboxUpdateRequest(_message.Message):
     def __init__(self, sandbox_id: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., egress: _Optional[_Union[SandboxNetworkEgressConfig, _Mapping]] = ..., requested_network_json: _Optional[str] = ..., allow_internet_access: _Optional[bool] = ...) -> None: ...
 
 class SandboxDeleteRequest(_message.Message):
-    __slots__ = ("sandbox_id", "kill_reason")
+    __slots__ = ("sandbox_id", "kill_reason", "execution_id")
     SANDBOX_ID_FIELD_NUMBER: _ClassVar[int]
     KILL_REASON_FIELD_NUMBER: _ClassVar[int]
+    EXECUTION_ID_FIELD_NUMBER: _ClassVar[int]
     sandbox_id: str
     kill_reason: str
-    def __init__(self, sandbox_id: _Optional[str] = ..., kill_reason: _Optional[str] = ...) -> None: ...
+    execution_id: str
+    def __init__(self, sandbox_id: _Optional[str] = ..., kill_reason: _Optional[str] = ..., execution_id: _Optional[str] = ...) -> None: ...
 
 class SandboxPauseRequest(_message.Message):
     __slots__ = ("sandbox_id", "template_id", "build_id", "filesystem_only")
