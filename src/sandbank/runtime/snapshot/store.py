@@ -58,12 +58,13 @@ class SnapshotStore:
         self._top = top
 
     def begin(self, snapshot_id: str) -> Path:
-        """A directory for CRIU's images, of a snapshot to be; what an earlier attempt left is removed. `InvalidError` for a bad name."""
+        """A directory for CRIU's images, of a snapshot to be; one of that name is removed. `InvalidError` for a bad name."""
         if _SAFE_NAME.fullmatch(snapshot_id) is None:
             raise InvalidError(f"Invalid build ID: {snapshot_id!r}")
         self._top.mkdir(exist_ok=True, mode=0o700)
         aside = self._aside(snapshot_id)
         _remove(aside)
+        self.remove(snapshot_id)  # of an attempt that nobody was told of: what runs is what counts
         memory = aside / _MEMORY
         memory.mkdir(parents=True, mode=0o700)
         return memory
@@ -129,6 +130,22 @@ class SnapshotStore:
         except FileNotFoundError:
             return
         _remove(gone)
+
+    def writers(self) -> list[int]:
+        """CRIUs that still write here, for a process that is no more: what they have frozen goes on or ends when they are done."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                if b"\0swrk\0" in Path(f"/proc/{name}/cmdline").read_bytes() and self._is_open_in(name):
+                    found.append(int(name))
+        return found
+
+    def _is_open_in(self, pid: str) -> bool:
+        for descriptor in os.scandir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(descriptor.path).startswith(f"{self._top}/{_ASIDE}"):
+                    return True
+        return False
 
     def sweep(self) -> None:
         """Remove what was begun or given up by a process that is no more."""

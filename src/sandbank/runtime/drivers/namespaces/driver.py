@@ -49,6 +49,7 @@ from sandbank.telemetry.tracing import Tracer, outgoing
 
 # Between looks at processes that take longer to end than anybody waits.
 _LATE_SECONDS = 1.0
+_WRITER_SECONDS = 0.05
 # What may be written after a resume by whoever had used up everything before.
 _LEAST_DISK_BYTES = 64 << 20
 
@@ -118,6 +119,7 @@ class NamespaceDriver:
         self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
         unlimited = await asyncio.to_thread(self._open_volume)
+        await self._outlast_writers()
         await asyncio.to_thread(self._snapshots.sweep)
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
         if self._transformer is not None:
@@ -135,6 +137,13 @@ class NamespaceDriver:
                 found.reclaimed.append(record.sandbox_id)
         self._empty_trash()
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*unlimited, *report.warnings))
+
+    async def _outlast_writers(self) -> None:
+        """An earlier driver that was killed amid a pause has left CRIU alone, which must not be stopped while it is inside a process."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.checkpoint_seconds):
+                while await asyncio.to_thread(self._snapshots.writers):  # noqa: ASYNC110  # what is awaited happens in another process
+                    await asyncio.sleep(_WRITER_SECONDS)
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)
