@@ -177,3 +177,21 @@ async def test_the_lock_is_per_sandbox(store: SandboxStore) -> None:
     await asyncio.gather(hold("i1", "a"), hold("i1", "b"), hold("i2", "c"))
     assert order.index("a out") < order.index("b in")
     assert order.index("c in") < order.index("a out")
+
+
+async def test_a_lock_holds_although_the_sandbox_comes_to_life_meanwhile(store: SandboxStore) -> None:
+    """A paused sandbox has no record and no owner until it is resumed, which happens under the lock."""
+    order: list[str] = []
+
+    async def second() -> None:
+        async with store.lock("i1"):
+            order.append("second")
+
+    async with store.lock("i1"):
+        assert await store.reserve(TEAM.team_id, "i1", 1)
+        waiting = asyncio.ensure_future(second())
+        await asyncio.sleep(0.1)
+        await store.add(sandbox("i1"))
+        order.append("first")
+    await waiting
+    assert order == ["first", "second"]

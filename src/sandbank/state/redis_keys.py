@@ -33,9 +33,9 @@ def outcome(team_id: str, sandbox_id: str, transition_id: str) -> str:
     return f"{transition(team_id, sandbox_id)}:{transition_id}"
 
 
-def lock(team_id: str, sandbox_id: str) -> str:
-    """Who changes the sandbox at this moment."""
-    return f"lock:{record(team_id, sandbox_id)}"
+def lock(sandbox_id: str) -> str:
+    """Who changes the sandbox at this moment. Without the team: a paused one has none here."""
+    return f"lock:sandbox:storage:{sandbox_id}"
 
 
 def webhooks(team_id: str) -> str:

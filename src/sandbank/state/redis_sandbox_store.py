@@ -290,9 +290,7 @@ class RedisSandboxStore:
     @asynccontextmanager
     async def lock(self, sandbox_id: str) -> AsyncIterator[None]:
         """See `SandboxStore.lock`."""
-        with speaking():
-            owner = await self._redis.get(redis_keys.owner(sandbox_id))
-        async with self._locks.held(redis_keys.lock(plain(owner) if owner else "", sandbox_id)):
+        async with self._locks.held(redis_keys.lock(sandbox_id)):
             yield
 
     async def _keep_places(self) -> None:

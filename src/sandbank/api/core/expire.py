@@ -49,7 +49,9 @@ class SandboxExpirer:
             raise
 
     async def _postpone(self, sandbox: Sandbox) -> None:
-        end_at = self._clock() + _RETRY
+        # Of a pause that somebody left behind the old end is not known: it was moved to when that began.
+        more = _RETRY if sandbox.auto_pause else max(_RETRY, timedelta(seconds=sandbox.requested_timeout_seconds))
+        end_at = self._clock() + more
         with contextlib.suppress(SandbankError):
             await self._nodes.set_end(sandbox.node_id, sandbox.sandbox_id, end_at)
         await self._sandboxes.set_end(sandbox.sandbox_id, sandbox.execution_id, end_at)
