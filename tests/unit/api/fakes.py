@@ -34,6 +34,7 @@ from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from sandbank.domain.template_reference import TemplateReference
 from sandbank.state.memory_sandbox_store import MemorySandboxStore
+from sandbank.state.sandbox_store import SandboxStore
 from tests.unit.api.made import NOON, TEMPLATE
 
 
@@ -267,13 +268,13 @@ class FakeVolumes:
 
 
 class Core:
-    """The core over stand-ins and the real in-memory store."""
+    """The core over stand-ins and the real in-memory store, or another; `beside` is another replica over the same world."""
 
-    def __init__(self, *node_ids: str) -> None:
-        self.clock = FakeClock()
-        self.store = MemorySandboxStore()
-        self.nodes = FakeNodes(self.clock, *node_ids)
-        self.routes = FakeRoutes()
+    def __init__(self, *node_ids: str, store: SandboxStore | None = None, beside: Core | None = None) -> None:
+        self.clock: FakeClock = FakeClock() if beside is None else beside.clock
+        self.store: SandboxStore = MemorySandboxStore() if store is None else store
+        self.nodes: FakeNodes = FakeNodes(self.clock, *node_ids) if beside is None else beside.nodes
+        self.routes: FakeRoutes = FakeRoutes() if beside is None else beside.routes
         self.templates = FakeTemplates()
         self.usage = FakeUsage()
         self.errors: list[BaseException] = []
@@ -283,7 +284,7 @@ class Core:
         self.places = FakeVolumes(self.nodes)
         self.volumes = Volumes(self.places, self.places, self.places, VolumeRules(enabled=True, shared=False, most_per_team=3))
         self.tokens = SandboxTokens("seed")
-        self.snapshots = FakeSnapshots(self.clock)
+        self.snapshots: FakeSnapshots = FakeSnapshots(self.clock) if beside is None else beside.snapshots
         self.paused = PausedSandboxes(self.store, self.snapshots, self.nodes)
         self.launcher = SandboxLauncher(self.store, self.store, self.nodes, self.routes)
         self.creator = SandboxCreator(

@@ -158,6 +158,9 @@ async def test_connecting_while_it_is_being_paused_waits_and_brings_it_back(core
         await asyncio.sleep(0)
     connecting = asyncio.ensure_future(core.resumer.connect(TEAM, sandbox.sandbox_id, 60))
     await asyncio.sleep(0.01)
+    for attempt in (core.resumer.connect(STRANGERS, sandbox.sandbox_id, 60), core.pauser.pause(STRANGERS, sandbox.sandbox_id)):
+        with pytest.raises(NotFoundError):  # at once: strangers do not get to wait
+            await attempt
     core.nodes.pause_gate.set()
     await pausing
     assert (await connecting)[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.api.core.access import get_own, not_found
+from sandbank.api.core.access import not_found
 from sandbank.api.core.extend import SandboxExtender
 from sandbank.api.core.launch import SandboxLauncher
 from sandbank.api.core.paused import PausedSandboxes
@@ -15,7 +15,7 @@ from sandbank.api.core.team import Team
 from sandbank.api.core.timeouts import require_within_plan
 from sandbank.api.core.volumes import Volumes
 from sandbank.domain.credentials import SandboxTokens
-from sandbank.domain.errors import ConflictError, InvalidError
+from sandbank.domain.errors import ConflictError, InvalidError, NotFoundError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 
@@ -87,9 +87,12 @@ class SandboxResumer:
                 found, is_new = await self.bring_back(team, sandbox_id, timeout_seconds)
                 if is_new:
                     return found, True
-            sandbox = await get_own(self._sandboxes, team, sandbox_id)
-            if sandbox.state is not SandboxState.PAUSING:
+            try:
                 return await self._extender.connect(team, sandbox_id, timeout_seconds), False
+            except (NotFoundError, ConflictError):
+                current = await self._sandboxes.find(sandbox_id)
+                if current is not None and (current.team_id != team.team_id or current.state is not SandboxState.PAUSING):
+                    raise
             await self._pause_over(sandbox_id)
         raise _in_transition(sandbox_id)
 
