@@ -73,6 +73,8 @@ def connect(sandbox_id: str) -> None:
 
 def pausing(sandbox_id: str) -> None:
     e2b("sandbox", "pause", sandbox_id)
+    e2b("sandbox", "resume", sandbox_id)
+    assert "back" in e2b("sandbox", "exec", sandbox_id, "echo", "back")
 
 
 def metrics(sandbox_id: str) -> None:

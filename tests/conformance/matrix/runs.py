@@ -15,7 +15,6 @@ from tests.product.instance import SEEDED_API_KEY, Instance
 
 AT_ONCE = 3
 NOT_YET = {
-    "pausing": "cannot pause sandboxes yet",
     "snapshots": "cannot snapshot sandboxes yet",
     "forking": "cannot fork sandboxes yet",
     "running_code": "port is not open",

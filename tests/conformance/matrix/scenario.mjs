@@ -172,7 +172,10 @@ const checks = {
   async pausing(sandbox) {
     const pauses = sandbox.pause ?? sandbox.betaPause
     if (!pauses) throw new Absent()
+    await sandbox.files.write('/tmp/paused', 'kept')
     await pauses.call(sandbox)
+    await (e2b.Sandbox.resume ?? e2b.Sandbox.connect).call(e2b.Sandbox, sandbox.sandboxId)
+    assert.equal(await sandbox.files.read('/tmp/paused'), 'kept')
   },
 
   async snapshots(sandbox) {

@@ -236,7 +236,11 @@ def metrics(sandbox: Any) -> None:
 @check
 def pausing(sandbox: Any) -> None:
     pause = getattr(sandbox, "pause", None) or needs(sandbox, "beta_pause")
+    sandbox.files.write("/tmp/paused", "kept")
     pause()
+    back = getattr(type(sandbox), "resume", None) or type(sandbox).connect
+    back(sandbox.sandbox_id)
+    assert sandbox.files.read("/tmp/paused") == "kept"
 
 
 @check

@@ -221,11 +221,3 @@ def test_every_sandbox_is_a_fresh_one(make_sandbox: SandboxMaker) -> None:
     second = make_sandbox()
     assert second.commands.run("ls -d /etc/mark /home/user/mark /tmp/mark 2>/dev/null | wc -l").stdout.strip() == "0"
     assert second.files.exists("/etc/motd") is True
-
-
-def test_what_is_not_there_yet_is_refused_and_changes_nothing(make_sandbox: SandboxMaker) -> None:
-    sandbox = make_sandbox()
-    with pytest.raises(SandboxException):
-        sandbox.pause()
-    assert sandbox.get_info().state == SandboxState.RUNNING
-    assert sandbox.commands.run("echo unharmed").stdout == "unharmed\n"

@@ -1,0 +1,45 @@
+// Pausing by the official JavaScript client (contract rest-api §8.6–§8.8, §11).
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Sandbox, SandboxNotFoundError } from 'e2b'
+
+const COUNT = 'i=0; while true; do i=$((i+1)); echo $i; sleep 0.1; done'
+
+test('files, memory and handles go on', async () => {
+  const sandbox = await Sandbox.create({ timeoutMs: 120_000 })
+  try {
+    const counter = await sandbox.commands.run(COUNT, { background: true })
+    await sandbox.files.write('/home/user/kept', 'file')
+    for (let cycle = 0; cycle < 2; cycle++) {
+      assert.equal(await sandbox.pause(), true)
+      assert.equal((await sandbox.getInfo()).state, 'paused')
+      await Sandbox.connect(sandbox.sandboxId)
+    }
+    assert.equal(await sandbox.files.read('/home/user/kept'), 'file')
+    let seen = ''
+    const again = await sandbox.commands.connect(counter.pid, { onStdout: (text) => (seen += text) })
+    while (seen.split('\n').length < 5) await new Promise((resolve) => setTimeout(resolve, 50))
+    await again.kill()
+    assert.ok(Number(seen.split('\n')[0]) > 1)
+  } finally {
+    await sandbox.kill()
+  }
+})
+
+test('a second pause is told apart, and a killed one is gone', async () => {
+  const sandbox = await Sandbox.create({ timeoutMs: 120_000 })
+  assert.equal(await sandbox.pause(), true)
+  assert.equal(await sandbox.pause(), false)
+  assert.equal(await sandbox.kill(), true)
+  await assert.rejects(Sandbox.connect(sandbox.sandboxId), SandboxNotFoundError)
+})
+
+test('it is paused at its end and wakes for its client', async () => {
+  const sandbox = await Sandbox.create({ timeoutMs: 2_000, lifecycle: { onTimeout: 'pause', autoResume: true } })
+  try {
+    while ((await sandbox.getInfo()).state !== 'paused') await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.equal((await sandbox.commands.run('echo woken')).stdout, 'woken\n')
+  } finally {
+    await sandbox.kill()
+  }
+})
