@@ -153,6 +153,17 @@ async def test_pausing_again_after_a_lost_answer_succeeds(core: Core, sandbox: S
     assert await core.store.find(sandbox.sandbox_id) is None
 
 
+async def test_an_api_that_is_stopped_amid_a_pause_forgets_nobody(core: Core, sandbox: Sandbox) -> None:
+    """What became of it is for those to find out who compare records and nodes."""
+    core.nodes.pause_gate = asyncio.Event()
+    pausing = asyncio.ensure_future(core.pauser.pause(TEAM, sandbox.sandbox_id))
+    await _waiting(core)
+    await core.tasks.close()
+    await asyncio.gather(pausing, return_exceptions=True)
+    assert await core.store.find(sandbox.sandbox_id) == sandbox
+    assert not core.snapshots.saves[sandbox.sandbox_id][0].is_ready
+
+
 async def test_an_api_that_died_in_between_finds_out_at_its_start(core: Core, sandbox: Sandbox) -> None:
     for sandbox_id, build_id in ((sandbox.sandbox_id, "saved"), ("iother", "lost")):
         await core.snapshots.begin(replace(sandbox, sandbox_id=sandbox_id), build_id)

@@ -66,20 +66,20 @@ class SandboxPauser:
     async def _work(self, transition: Transition) -> None:
         sandbox = transition.sandbox
         error: SandbankError | None = InternalError("Error pausing sandbox: interrupted")
-        runs = False
+        is_gone = False
         try:
             await self._save(sandbox)
             error = None
         except SandbankError as failure:
             error = _answer(failure, sandbox.sandbox_id)
-            runs = await self._runs(sandbox, failure)
-            if runs:
+            is_gone = await self._is_gone(sandbox, failure)
+            if not is_gone:
                 with contextlib.suppress(SandbankError):  # traffic that finds no route has it put back
                     await self._routes.put(sandbox)
             raise error from failure
         finally:
             await transition.complete(error)
-            if error is not None and not runs:
+            if is_gone:
                 await self._residents.forget(sandbox.sandbox_id, sandbox.execution_id)
 
     async def _save(self, sandbox: Sandbox) -> None:
@@ -104,16 +104,16 @@ class SandboxPauser:
         # After any other error the node may have it all the same: the build stays open until it is asked.
         await self._paused.keep(build_id)
 
-    async def _runs(self, sandbox: Sandbox, failure: SandbankError) -> bool:
-        """Whether it has survived a failed pause, as far as is known; its node is asked where the failure leaves that open."""
+    async def _is_gone(self, sandbox: Sandbox, failure: SandbankError) -> bool:
+        """Whether it is known not to have survived a failed pause; its node is asked where the failure leaves that open."""
         if isinstance(failure, InternalError | NotFoundError):
             try:
                 await self._nodes.set_end(sandbox.node_id, sandbox.sandbox_id, sandbox.end_at)
             except NotFoundError:
-                return False
+                return True
             except SandbankError:
-                return True  # until its records and its node are compared
-        return True
+                return False  # until records and nodes are compared
+        return False
 
 
 def _answer(failure: SandbankError, sandbox_id: str) -> SandbankError:
