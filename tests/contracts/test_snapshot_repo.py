@@ -117,10 +117,10 @@ async def test_a_save_counts_once_it_is_ready_and_a_failed_one_never(repo: Snaps
     await repo.finish(unfinished, is_ready=False)
     assert await repo.find("i1") is None
     before = await paused(repo, ours(base))
-    await repo.finish(await begun(repo, ours(base)), is_ready=False)
+    await repo.finish(await begun(repo, ours(base, node_id="n2")), is_ready=False)
     found = await repo.find("i1")
     assert found is not None
-    assert found.build_id == before
+    assert (found.build_id, found.sandbox.node_id) == (before, "n1")
     assert await repo.list_unfinished() == []
 
 

@@ -166,7 +166,7 @@ class SnapshotRepo:
             sandbox_id=row.sandbox_id,
             team_id=str(row.team_id),
             template_id=row.base_env_id,
-            node_id=row.origin_node_id,
+            node_id=build.cluster_node_id or row.origin_node_id,  # the row follows saves that fail, too
             started_at=row.sandbox_started_at,
             end_at=build.created_at,
             vcpu=build.vcpu,
