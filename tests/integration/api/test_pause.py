@@ -170,7 +170,7 @@ async def test_at_its_end_it_pauses_and_does_so_again(api: LiveApi) -> None:
     for times in (1, 2):
 
         async def paused(times: int = times) -> bool:
-            return len(api.node.paused) == times and (await detail(api, sandbox_id))["state"] == "paused"
+            return len(api.node.created) == times and (await detail(api, sandbox_id))["state"] == "paused"
 
         await eventually(paused)
         assert (await api.client.post(f"/v2/sandboxes/{sandbox_id}/connect", json={"timeout": 1})).status_code == 201
