@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
-from sandbank.runtime.linux import libc
-from sandbank.zygote import files
+from sandbank.runtime.linux import libc, privileges
 
 UID_COUNT = 65536
-# For all users of a sandbox together. The kernel counts them for root of the node as well, which owns every such namespace.
-INOTIFY_INSTANCES, INOTIFY_WATCHES = 1024, 65536
 
 
 def make(base_uid: int, reply_fd: int) -> None:
@@ -40,12 +37,6 @@ def make(base_uid: int, reply_fd: int) -> None:
     os._exit(0)
 
 
-def limit_watches() -> None:
-    """Give the user namespace that this process is in an inotify allowance of its own, out of the node's."""
-    files.write("/proc/sys/user/max_inotify_instances", str(INOTIFY_INSTANCES))
-    files.write("/proc/sys/user/max_inotify_watches", str(INOTIFY_WATCHES))
-
-
 def _expect(peer: socket.socket, word: bytes) -> None:
     said = peer.recv(256)
     if said != word:
@@ -54,13 +45,15 @@ def _expect(peer: socket.socket, word: bytes) -> None:
 
 def _unshare(peer: socket.socket, base_uid: int) -> None:
     try:
-        # By root, as a restore makes them: whoever checkpoints must be the owner, and is root.
+        # What the kernel counts by user (inotify instances and watches, queued signals, locked memory) it counts again, in the namespace
+        # above, for who made this one: made as root, all sandboxes and the node's root would share one allowance.
+        os.seteuid(base_uid)
+        privileges.regain_capabilities()  # some distributions let only the privileged make user namespaces
         libc.unshare(libc.CLONE_NEWUSER)
         peer.send(b"user")
         if peer.recv(16) == b"mapped":
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
-            limit_watches()
             libc.unshare(libc.CLONE_NEWNET)
             peer.send(b"net")
             peer.recv(16)  # until the other end is closed: the namespaces live as long as this process

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 
-from sandbank.runtime.drivers.namespaces.restore_request import CRIU_SOCKET, FIRST_FILE, STAGE, RestoreRequest
+from sandbank.runtime.drivers.namespaces.restore_request import (
+    CRIU_SOCKET,
+    FIRST_FILE,
+    INOTIFY_INSTANCES,
+    INOTIFY_WATCHES,
+    STAGE,
+    RestoreRequest,
+)
 from sandbank.runtime.linux import libc, mounts
 from sandbank.runtime.rootfs import resources, stage
 from sandbank.zygote import files
-from sandbank.zygote.namespaces import limit_watches
 
 
 def restore(request_fd: int, criu_fd: int, report_fd: int) -> None:
@@ -66,12 +72,18 @@ def furnish(request_fd: int, mountns_fd: int, netns_fd: int, ipcns_fd: int, user
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         step = "mount the root file system"
-        limit_watches()
+        _limit_watches()
         mounts.mount("overlay", stage.ROOT, "overlay", mounts.MS_NODEV, stage.overlay_options(len(request.layers)))
         os.write(report_fd, b"done\n")
     except OSError as error:
         os.write(report_fd, f"error {step}: {error}\n".encode())
         os._exit(1)
+
+
+def _limit_watches() -> None:
+    """Root of the node owns the namespace, as CRIU has made it, and the kernel counts these for the owner too: none shall take them all."""
+    files.write("/proc/sys/user/max_inotify_instances", str(INOTIFY_INSTANCES))
+    files.write("/proc/sys/user/max_inotify_watches", str(INOTIFY_WATCHES))
 
 
 def _own_queues(base_uid: int) -> None:

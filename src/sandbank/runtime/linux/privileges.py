@@ -56,6 +56,16 @@ def limit_capabilities(kept: int) -> None:
     check(libc.capset(ctypes.byref(header), data), "capset")
 
 
+def regain_capabilities() -> None:
+    """Make every permitted capability effective again, which a change of the effective uid away from root has ended."""
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    data = (_Data * 2)()
+    check(libc.capget(ctypes.byref(header), data), "capget")
+    for half in data:
+        half.effective = half.permitted
+    check(libc.capset(ctypes.byref(header), data), "capset")
+
+
 def set_dumpable() -> None:
     """Undo what a change of uid does: without it the files in /proc/<pid> belong to a root that is not ours."""
     check(libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1), 0, 0, 0), "set dumpable")

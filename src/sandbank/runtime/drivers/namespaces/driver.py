@@ -22,7 +22,7 @@ from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
 from sandbank.runtime.cgroup.hierarchy import find_hierarchy
 from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, SecretSource, StartReport
-from sandbank.runtime.drivers.namespaces import adoption, checkpoint, process
+from sandbank.runtime.drivers.namespaces import adoption, checkpoint, process, watches
 from sandbank.runtime.drivers.namespaces.agent_client import initialise
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
@@ -43,6 +43,8 @@ from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
+from sandbank.runtime.snapshot.owner import command as criu_command
+from sandbank.runtime.snapshot.owner import write_library
 from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer, outgoing
@@ -101,6 +103,7 @@ class NamespaceDriver:
         self._opened = TeardownStack("driver")
         self._has_trash = self._is_sweeping = False
         self._bundle = ""
+        self._root_library = Path()
         self._tracer = Tracer(ORCHESTRATOR)
         self._zygote: ZygoteClient
         self._pool: SlotPool
@@ -115,10 +118,13 @@ class NamespaceDriver:
         self._bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
         bundle = await asyncio.to_thread(assemble.find_or_assemble, self._bundles)
         self._bundle = bundle.name
+        self._root_library = await asyncio.to_thread(write_library, self._layout.data_dir)
         self._zygote = ZygoteClient(bundle)
         self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
-        unlimited = await asyncio.to_thread(self._open_volume)
+        warnings = await asyncio.to_thread(self._open_volume)
+        if self._settings.criu is not None:
+            warnings += watches.raise_limits(self._layout.max_slots)
         await self._outlast_writers()
         await asyncio.to_thread(self._snapshots.sweep)
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
@@ -136,7 +142,7 @@ class NamespaceDriver:
                 adoption.end(record, self._groups, self._homes)
                 found.reclaimed.append(record.sandbox_id)
         self._empty_trash()
-        return StartReport(tuple(self._running), tuple(found.reclaimed), (*unlimited, *report.warnings))
+        return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
 
     async def _outlast_writers(self) -> None:
         """An earlier driver that was killed amid a pause has left CRIU alone, which must not be stopped while it is inside a process."""
@@ -293,7 +299,7 @@ class NamespaceDriver:
         self, spec: SandboxSpec, facts: SnapshotFacts, slot: Slot, home: Path, group: Group, processors: tuple[int, ...]
     ) -> RestoreRequest:
         return RestoreRequest(
-            criu=[str(self._criu())],
+            criu=self._criu(owner=0),
             layers=list(facts.layers),
             upper=str(home / "data"),
             join_cgroups=group.join_paths,
@@ -306,10 +312,10 @@ class NamespaceDriver:
             volumes=list(facts.volumes),
         )
 
-    def _criu(self) -> Path:
+    def _criu(self, owner: int) -> list[str]:
         if self._settings.criu is None:
             raise UnavailableError("this node cannot save or bring back memory: it has no CRIU, see `sandbank doctor`")
-        return self._settings.criu
+        return [str(self._settings.criu)] if owner == 0 else criu_command(self._settings.criu, self._root_library, owner)
 
     def _request(self, spec: SandboxSpec, home: Path, group: Group, processors: tuple[int, ...]) -> SpawnRequest:
         limits, init = spec.limits, spec.init
@@ -343,8 +349,8 @@ class NamespaceDriver:
 
     async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
         """As `pause`, but it runs on, and what it writes from then on is not in the snapshot."""
-        self._criu()
         running = self._find(sandbox_id)
+        self._criu(owner=0)
         await finish(self._checkpoint(running, snapshot_id))
 
     async def _checkpoint(self, running: _Running, snapshot_id: str) -> None:
@@ -354,8 +360,8 @@ class NamespaceDriver:
 
     async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
         """Frozen, saved, on disk, and only then ended: whoever kills this process amid it finds the sandbox running or its snapshot."""
-        self._criu()
         running = self._find(sandbox_id)
+        self._criu(owner=0)
         await finish(self._pause(running, snapshot_id))
 
     async def _pause(self, running: _Running, snapshot_id: str) -> None:
@@ -381,7 +387,7 @@ class NamespaceDriver:
                 await asyncio.to_thread(self._snapshots.publish, facts)
                 running.is_saved = not leave_running
 
-            command = [str(self._criu())]
+            command = self._criu(process.namespace_owner(record.pid))
             deadline = self._settings.checkpoint_seconds
             await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running, deadline_seconds=deadline)
         except BaseException as error:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
+import sys
 from collections.abc import Container
 from pathlib import Path
+
+_NS_GET_OWNER_UID = 0xB704  # linux/nsfs.h
 
 
 def start_time(pid: int) -> int:
@@ -20,6 +24,16 @@ def outer_uid(pid: int) -> int:
     """The first host uid of the process's user namespace; `OSError` when there is no such process."""
     fields = Path(f"/proc/{pid}/uid_map").read_text(encoding="ascii").split()
     return int(fields[1]) if fields else -1
+
+
+def namespace_owner(pid: int) -> int:
+    """Whose the user namespace of the process is, as a uid of the node; `OSError` when there is no such process."""
+    descriptor = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        answer = fcntl.ioctl(descriptor, _NS_GET_OWNER_UID, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+    finally:
+        os.close(descriptor)
 
 
 def kill(pidfd: int) -> None:

@@ -12,6 +12,8 @@ FURNISH = "furnish"
 
 # Where the stage is mounted, in a mount namespace of each restore's own: whoever it is restored for can reach it, which homes are not for.
 STAGE = "/run/sandbank-stage"
+# What all users of one restored sandbox may have together; see `watches`.
+INOTIFY_INSTANCES, INOTIFY_WATCHES = 512, 262_144
 # Where CRIU finds its socket and, from `FIRST_FILE` on, the files that the frozen processes have mapped.
 CRIU_SOCKET, FIRST_FILE = 3, 100
 
