@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import http.client
@@ -38,15 +39,16 @@ for pid in made:
 """
 
 _IMPOSTOR = """
-import ctypes, os, socket, time
+import ctypes, os, socket, stat, time
 if os.fork():
     os._exit(0)
 os.setsid()
 libc = ctypes.CDLL(None, use_errno=True)
 first = libc.syscall(434, 1, 0)  # pidfd_open
 stolen = [fd for fd in (libc.syscall(438, first, n, 0) for n in range(16)) if fd >= 0]  # pidfd_getfd: the listener among them
+stolen = [fd for fd in stolen if stat.S_ISSOCK(os.fstat(fd).st_mode)]
 for p in filter(str.isdigit, os.listdir("/proc")):
-    if open(f"/proc/{p}/comm").read() == "envd\\n":
+    if os.path.exists(f"/proc/{p}/comm") and open(f"/proc/{p}/comm").read() == "envd\\n":
         os.kill(int(p), 19)
 listener = next(s for s in map(lambda fd: socket.socket(fileno=fd), stolen) if s.family == socket.AF_INET)
 listener.setblocking(True)
@@ -135,13 +137,28 @@ async def test_an_impostor_of_the_agent_is_of_no_use(driver: NamespaceDriver, sa
     """After a create the node asks the agent nothing: what it says of a sandbox is the kernel's word."""
     spec = node.new_spec()
     await driver.create(spec)
-    await run(driver, spec.sandbox_id, "python3 -c '" + _IMPOSTOR.replace("ANSWER", answer) + "'", "root")
+    starting = asyncio.create_task(run(driver, spec.sandbox_id, "python3 -c '" + _IMPOSTOR.replace("ANSWER", answer) + "'", "root"))
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(20):
+        said = b""
+        while not said.startswith(_said(answer)):  # until it is the impostor who answers
+            with contextlib.closing(driver.dial(spec.sandbox_id, 49983)) as connection:
+                await loop.sock_sendall(connection, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                with contextlib.suppress(TimeoutError, OSError):
+                    async with asyncio.timeout(0.2):
+                        said = await loop.sock_recv(connection, 20)
     stats = await driver.stats(spec.sandbox_id)
     assert (stats.memory_limit_bytes, stats.disk_limit_bytes) == (256 << 20, 512 << 20)
     assert (await run(driver, sandbox_id, "echo neighbour")).output == "neighbour\n"
     await driver.kill(spec.sandbox_id)
     with pytest.raises(NotFoundError):
         driver.dial(spec.sandbox_id, 49983)
+    await asyncio.wait({starting})  # its agent is gone, with its connections
+    starting.exception()
+
+
+def _said(answer: str) -> bytes:
+    return bytes(ast.literal_eval(answer.partition(" + ")[0].partition(" * ")[0]))[:15]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from sandbank.domain.errors import ConflictError, NotFoundError
 from sandbank.runtime.driver import AgentInit, SandboxSpec
+from sandbank.runtime.drivers.namespaces import process
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
 from tests.integration.runtime import node
 from tests.integration.runtime.inside import run
@@ -262,6 +263,19 @@ async def test_several_go_on_from_one_snapshot_side_by_side(driver: NamespaceDri
     assert len(set(ranges)) == 3
     for twin in twins:
         await driver.kill(twin.sandbox_id)
+
+
+async def test_nobody_gets_the_slot_of_a_resumed_sandbox(driver: NamespaceDriver, paused: Paused) -> None:
+    """Its user namespace is one that CRIU has made: the next sandbox has one that is its own."""
+    await paused.cycle()
+    slot = driver._running[paused.sandbox_id].slot
+    await driver.kill(paused.sandbox_id)
+    async with asyncio.timeout(20):
+        while slot.netns_fd >= 0:  # closed when it is destroyed
+            await asyncio.sleep(0.05)
+    await driver.create(paused.spec)
+    record = driver._running[paused.sandbox_id].record
+    assert process.namespace_owner(record.pid) == record.base_uid
 
 
 async def test_what_is_not_there_is_neither_paused_nor_resumed(driver: NamespaceDriver) -> None:

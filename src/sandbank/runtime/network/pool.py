@@ -293,7 +293,7 @@ class SlotPool:
         self._recycling += 1
         try:
             await asyncio.sleep(self._settings.hold_seconds)
-            clean = await self._links.is_clean(slot)
+            clean = not slot.is_spent and await self._links.is_clean(slot)
             if clean:
                 await self._firewall.set_policy(slot, _OPEN)
         except NftError as error:

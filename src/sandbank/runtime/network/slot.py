@@ -18,11 +18,13 @@ class Slot:
     ip: str
     prefix_length: int
     link_name: str
+    is_spent: bool = False  # its namespaces were made for one sandbox and serve no other
 
     def replace_namespaces(self, userns_fd: int, netns_fd: int) -> None:
         """Let go of the namespaces and own these instead."""
         self.close()
         self.userns_fd, self.netns_fd = userns_fd, netns_fd
+        self.is_spent = True
 
     def close(self) -> None:
         """Let go of the namespaces; they end with the last process or socket inside."""
