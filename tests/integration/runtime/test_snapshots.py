@@ -196,8 +196,19 @@ async def test_nothing_that_was_written_is_lost_in_any_mixture_of_cycles(paused:
 async def test_connections_from_outside_end_and_new_ones_are_answered(paused: Paused) -> None:
     await paused.sh("cd /tmp; setsid python3 -m http.server 8000 --bind 0.0.0.0 > /dev/null 2>&1 &")
     await asyncio.sleep(2)
-    await paused.cycle()
+    listen = "s = socket.socket(); s.bind((chr(48), 8001)); s.listen(); c, _ = s.accept(); c.sendall(b'x')"
+    await paused.sh(
+        f'setsid python3 -c "import socket; {listen}\ntry: print(c.recv(1))\nexcept OSError as error: print(error)" > /tmp/said 2>&1 &'
+    )
+    await asyncio.sleep(1)
     loop = asyncio.get_running_loop()
+    with contextlib.closing(paused.driver.dial(paused.sandbox_id, 8001)) as outside:
+        assert await loop.sock_recv(outside, 1) == b"x"
+        await paused.cycle()
+    async with asyncio.timeout(10):
+        while not (said := await paused.sh("cat /tmp/said")):  # and it does not wait for ever
+            await asyncio.sleep(0.1)
+    assert said in ("[Errno 103] Software caused connection abort\n", "[Errno 104] Connection reset by peer\n")
     with contextlib.closing(paused.driver.dial(paused.sandbox_id, 8000)) as connection:
         await loop.sock_sendall(connection, b"GET / HTTP/1.0\r\n\r\n")
         assert (await loop.sock_recv(connection, 100)).startswith(b"HTTP/1.0 200")

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -27,6 +27,8 @@ _HEADER = struct.Struct("=IHHII")
 _SOCK_DIAG_BY_FAMILY = 20
 _SOCK_DESTROY = 21
 _CT_DELETE = 0x0102
+_WITHOUT_PEER = (7, 10)  # TCP_CLOSE and TCP_LISTEN
+_MAPPED = bytes(10) + b"\xff\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,17 +218,44 @@ def destroy_tcp_sockets() -> int:
 
     `OSError` EOPNOTSUPP on kernels without CONFIG_INET_DIAG_DESTROY.
     """
-    ended = 0
+    return _destroy(_tcp_sockets())
+
+
+def end_severed_connections() -> int:
+    """End TCP connections of this namespace whose other end is not in it: whoever has one learns of it at his next read or write.
+
+    Returns how many there were; `OSError` as `destroy_tcp_sockets`.
+    """
+    connections = [answer for answer in _tcp_sockets() if answer[1] not in _WITHOUT_PEER]
+    here = {_ends(answer) for answer in connections}
+    return _destroy(answer for answer in connections if _ends(answer)[::-1] not in here)
+
+
+def _tcp_sockets() -> list[bytes]:
+    """`inet_diag_msg`: family, state, timer, retransmits, then the socket's identity, 48 bytes, which names it in a request too."""
+    found: list[bytes] = []
     for family in (socket.AF_INET, socket.AF_INET6):
         request = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + bytes(48)
-        for answer in _exchange(NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, request):
-            # inet_diag_msg: family, state, timer, retransmits, then the socket's identity, 48 bytes, which names it in a request too.
-            identity = answer[4:52]
-            try:
-                request_end = struct.pack("=BBBBI", answer[0], socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + identity
-                _exchange(NETLINK_SOCK_DIAG, _SOCK_DESTROY, _NLM_F_ACK, request_end)
-            except OSError as error:
-                if error.errno != errno.ENOENT:
-                    raise
-            ended += 1
+        found += _exchange(NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, _NLM_F_DUMP, request)
+    return found
+
+
+def _destroy(answers: Iterable[bytes]) -> int:
+    ended = 0
+    for answer in answers:
+        try:
+            request_end = struct.pack("=BBBBI", answer[0], socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + answer[4:52]
+            _exchange(NETLINK_SOCK_DIAG, _SOCK_DESTROY, _NLM_F_ACK, request_end)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+        ended += 1
     return ended
+
+
+def _ends(answer: bytes) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """Address and port of both ends, its own first; IPv4 as IPv6 maps it, since the two ends may see it differently."""
+    ports, addresses = (answer[4:6], answer[6:8]), (answer[8:24], answer[24:40])
+    if answer[0] == socket.AF_INET:
+        addresses = (_MAPPED + addresses[0][:4], _MAPPED + addresses[1][:4])
+    return (addresses[0], ports[0]), (addresses[1], ports[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sandbank.aiokit.tasks import finish
-from sandbank.runtime.linux.netlink import Routing, destroy_tcp_sockets, forget_connections, network_of
+from sandbank.runtime.linux.netlink import Routing, destroy_tcp_sockets, end_severed_connections, forget_connections, network_of
 from sandbank.runtime.network.plan import NetworkPlan
 from sandbank.runtime.network.slot import Slot
 
@@ -45,6 +45,15 @@ class Links:
             _set_up_inside(slot, netns_fd, addresses)
 
         await self._run(move)
+
+    async def end_severed(self, slot: Slot) -> None:
+        """End connections whose other end is elsewhere, as it was when a snapshot was taken."""
+
+        def end() -> None:
+            with network_of(slot.netns_fd):
+                end_severed_connections()
+
+        await self._run(end)
 
     async def is_clean(self, slot: Slot) -> bool:
         """End what sockets a former tenant left and tell whether all is as it was made. False also when that cannot be told."""

@@ -148,6 +148,13 @@ class SlotPool:
             raise UnavailableError(f"slot {slot.index}: its link cannot be moved: {error}") from error
         slot.replace_namespaces(userns_fd, netns_fd)
 
+    async def end_severed(self, slot: Slot) -> None:
+        """End its connections whose other end was outside when it was saved; `UnavailableError` when the kernel refuses."""
+        try:
+            await self._links.end_severed(slot)
+        except OSError as error:
+            raise UnavailableError(f"slot {slot.index}: connections of before cannot be ended: {error}") from error
+
     async def set_egress(self, slot: Slot, sandbox_id: str, policy: EgressPolicy) -> None:
         """What its tenant may reach: in force when it returns, as before when it raises. `OPEN` is how a slot comes, and costs nothing.
 

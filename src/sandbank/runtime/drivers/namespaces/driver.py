@@ -33,6 +33,7 @@ from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux import seccomp
+from sandbank.runtime.linux.trees import remove_tree
 from sandbank.runtime.network.dial import dial
 from sandbank.runtime.network.egress.record import decode, encode
 from sandbank.runtime.network.interception.authority import Authority
@@ -52,6 +53,8 @@ from sandbank.telemetry.tracing import Tracer, outgoing
 # Between looks at processes that take longer to end than anybody waits.
 _LATE_SECONDS = 1.0
 _WRITER_SECONDS = 0.05
+# Of earlier slots; a socket that is bound to an older one is restored all the same, but reached by nobody.
+_MOST_ADDRESSES = 32
 # What may be written after a resume by whoever had used up everything before.
 _LEAST_DISK_BYTES = 64 << 20
 
@@ -256,6 +259,9 @@ class NamespaceDriver:
             restoration = Restoration(self._zygote, self._pool, slot, facts, request, images)
             await asyncio.to_thread(restoration.link_images, self._snapshots.memory(facts.snapshot_id))
             await restoration.run(on_pid, self._settings.checkpoint_seconds)
+            await self._pool.end_severed(slot)
+            # Links, too, keep what they point to on disk.
+            await asyncio.to_thread(remove_tree, images)
         with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
             call = functools.partial(dial, slot.netns_fd, "127.0.0.1")
             fields = {
@@ -291,7 +297,7 @@ class NamespaceDriver:
         return replace(
             record,
             bundle=facts.bundle,
-            addresses=tuple(dict.fromkeys((*facts.addresses, facts.address))),
+            addresses=tuple(dict.fromkeys((*facts.addresses, facts.address)))[-_MOST_ADDRESSES:],
             inherited_bytes=inherited,
         )
 
