@@ -78,7 +78,7 @@ async def test_a_node_killed_at_any_moment_loses_nothing_and_has_nothing_twice(a
 
     driver = node.make_driver()
     report = await driver.start(lambda ended: None)
-    snapshots = sorted(driver._snapshots.names(), key=lambda text: int(text.rpartition("-")[2]))
+    snapshots = sorted(driver._saves.names(), key=lambda text: int(text.rpartition("-")[2]))
     try:
         await _check(driver, name, int(number), report.adopted, snapshots)
     finally:

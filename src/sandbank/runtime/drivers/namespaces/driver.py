@@ -9,7 +9,7 @@ import functools
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,18 +22,17 @@ from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
 from sandbank.runtime.cgroup.hierarchy import find_hierarchy
 from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, SecretSource, StartReport
-from sandbank.runtime.drivers.namespaces import adoption, checkpoint, process, watches
+from sandbank.runtime.drivers.namespaces import adoption, process, watches
 from sandbank.runtime.drivers.namespaces.agent_client import initialise
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
 from sandbank.runtime.drivers.namespaces.processors import Processors
-from sandbank.runtime.drivers.namespaces.restoration import Restoration
-from sandbank.runtime.drivers.namespaces.restore_request import RestoreRequest
+from sandbank.runtime.drivers.namespaces.running import Running
+from sandbank.runtime.drivers.namespaces.saves import Place, Saves
 from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux import seccomp
-from sandbank.runtime.linux.trees import remove_tree
 from sandbank.runtime.network.dial import dial
 from sandbank.runtime.network.egress.record import decode, encode
 from sandbank.runtime.network.interception.authority import Authority
@@ -44,32 +43,14 @@ from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
-from sandbank.runtime.snapshot.owner import command as criu_command
-from sandbank.runtime.snapshot.owner import write_library
-from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.store import SnapshotFacts
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer, outgoing
 
 # Between looks at processes that take longer to end than anybody waits.
 _LATE_SECONDS = 1.0
-_WRITER_SECONDS = 0.05
-# Of earlier slots; a socket that is bound to an older one is restored all the same, but reached by nobody.
-_MOST_ADDRESSES = 32
-# What may be written after a resume by whoever had used up everything before.
-_LEAST_DISK_BYTES = 64 << 20
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _Running:
-    record: Record
-    slot: Slot
-    pidfd: int
-    group: Group
-    teardown: TeardownStack
-    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    is_saved: bool = False  # its end is no loss: a complete snapshot says how it goes on
 
 
 class _Start:
@@ -92,13 +73,12 @@ class NamespaceDriver:
         self._authority = Authority(layout.data_dir / "egress-authority.pem")
         self._transformer = None if secrets is None else self._make_transformer(secrets)
         self._homes = Homes(layout.data_dir / "sandboxes")
-        self._snapshots = SnapshotStore(layout.data_dir / "sandboxes" / DIRECTORY)
-        self._bundles = layout.data_dir / "bundles"
+        self._saves = Saves(self._homes, layout.data_dir, self._settings)
         self._volume = Volume(layout.data_dir / "sandboxes", layout.sandbox_disk_mib)
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
         self._processors = Processors()
-        self._running: dict[str, _Running] = {}
-        self._ending: dict[str, _Running] = {}
+        self._running: dict[str, Running] = {}
+        self._ending: dict[str, Running] = {}
         self._starting: dict[str, _Start] = {}
         self._on_exit: Callable[[SandboxExit], None] = lambda _exit: None
         self._tasks = TaskGroup("driver", lambda name, error: _log.error("background task failed", task=name, error=repr(error)))
@@ -106,7 +86,6 @@ class NamespaceDriver:
         self._opened = TeardownStack("driver")
         self._has_trash = self._is_sweeping = False
         self._bundle = ""
-        self._root_library = Path()
         self._tracer = Tracer(ORCHESTRATOR)
         self._zygote: ZygoteClient
         self._pool: SlotPool
@@ -118,18 +97,17 @@ class NamespaceDriver:
         self._on_exit = on_exit
         self._homes.prepare()
         self._groups.prepare()
-        self._bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
-        bundle = await asyncio.to_thread(assemble.find_or_assemble, self._bundles)
+        bundles = self._layout.data_dir / "bundles"
+        bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
+        bundle = await asyncio.to_thread(assemble.find_or_assemble, bundles)
         self._bundle = bundle.name
-        self._root_library = await asyncio.to_thread(write_library, self._layout.data_dir)
         self._zygote = ZygoteClient(bundle)
         self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
         warnings = await asyncio.to_thread(self._open_volume)
         if self._settings.criu is not None:
             warnings += watches.raise_limits(self._layout.max_slots)
-        await self._outlast_writers()
-        await asyncio.to_thread(self._snapshots.sweep)
+        await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
@@ -146,13 +124,6 @@ class NamespaceDriver:
                 found.reclaimed.append(record.sandbox_id)
         self._empty_trash()
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
-
-    async def _outlast_writers(self) -> None:
-        """An earlier driver that was killed amid a pause has left CRIU alone, which must not be stopped while it is inside a process."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.checkpoint_seconds):
-                while await asyncio.to_thread(self._snapshots.writers):  # noqa: ASYNC110  # what is awaited happens in another process
-                    await asyncio.sleep(_WRITER_SECONDS)
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)
@@ -194,16 +165,18 @@ class NamespaceDriver:
         self._running[spec.sandbox_id] = running
         self._watch(running)
 
-    async def _build(self, spec: SandboxSpec, teardown: TeardownStack) -> _Running:
-        facts = None if spec.snapshot_id is None else await self._find_snapshot(spec)
-        if facts is not None:
-            limits = replace(spec.limits, memory_mib=facts.memory_limit_bytes >> 20, disk_mib=facts.disk_limit_bytes >> 20)
-            spec = replace(spec, limits=limits, layers=tuple(map(Path, facts.layers)))
+    async def _build(self, spec: SandboxSpec, teardown: TeardownStack) -> Running:
+        facts: SnapshotFacts | None = None
+        if spec.snapshot_id is not None:
+            spec, facts = await self._saves.find(spec)
         slot = await self._pool.acquire()
         group = self._groups.group(spec.sandbox_id)
         teardown.push("release slot", functools.partial(self._release, slot, group))
         await self._pool.set_egress(slot, spec.sandbox_id, spec.egress)
-        home = await self._make_home(spec, facts)
+        if facts is None:
+            home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
+        else:
+            home = await self._saves.make_home(spec.sandbox_id, facts)
         teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         group.create(spec.limits)
@@ -220,7 +193,7 @@ class NamespaceDriver:
             if facts is None:
                 await self._spawn(spec, slot, self._request(spec, home, group, processors), on_pid)
             else:
-                await self._restore(spec, slot, facts, self._restore_request(spec, facts, slot, home, group, processors), on_pid)
+                await self._restore(spec, facts, Place(slot, home, group, processors), on_pid)
         except BaseException:
             # What was forked before its number was known is in the group, and nowhere else.
             await asyncio.to_thread(group.kill)
@@ -230,20 +203,7 @@ class NamespaceDriver:
             raise UnavailableError("the sandbox ended while it was started")
         record = self._record(spec, slot, pid, facts)
         self._homes.write_record(record)
-        return _Running(record, slot, pidfds[0], group, teardown)
-
-    async def _find_snapshot(self, spec: SandboxSpec) -> SnapshotFacts:
-        assert spec.snapshot_id is not None
-        facts = await asyncio.to_thread(self._snapshots.find, spec.snapshot_id)
-        if facts is None:
-            raise ConflictError(f"sandbox files for '{spec.sandbox_id}' not found")
-        return facts
-
-    async def _make_home(self, spec: SandboxSpec, facts: SnapshotFacts | None) -> Path:
-        if facts is None:
-            return self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
-        left = max(facts.disk_limit_bytes - facts.used_bytes, _LEAST_DISK_BYTES)
-        return await asyncio.to_thread(self._homes.create, spec.sandbox_id, left, self._snapshots.data(facts.snapshot_id))
+        return Running(record, slot, pidfds[0], group, teardown)
 
     async def _spawn(self, spec: SandboxSpec, slot: Slot, request: SpawnRequest, on_pid: Callable[[int], None]) -> None:
         with self._tracer.span("sandbox-spawn", sandbox_id=spec.sandbox_id):
@@ -251,28 +211,11 @@ class NamespaceDriver:
         with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
             await probe_agent(functools.partial(dial, slot.netns_fd, "127.0.0.1"), self._settings.spawn_seconds, outgoing())
 
-    async def _restore(
-        self, spec: SandboxSpec, slot: Slot, facts: SnapshotFacts, request: RestoreRequest, on_pid: Callable[[int], None]
-    ) -> None:
+    async def _restore(self, spec: SandboxSpec, facts: SnapshotFacts, place: Place, on_pid: Callable[[int], None]) -> None:
         with self._tracer.span("sandbox-restore", sandbox_id=spec.sandbox_id):
-            images = Path(request.upper).with_name("images")
-            restoration = Restoration(self._zygote, self._pool, slot, facts, request, images)
-            await asyncio.to_thread(restoration.link_images, self._snapshots.memory(facts.snapshot_id))
-            await restoration.run(on_pid, self._settings.checkpoint_seconds)
-            await self._pool.end_severed(slot)
-            # Links, too, keep what they point to on disk.
-            await asyncio.to_thread(remove_tree, images)
+            await self._saves.restore(self._zygote, self._pool, place, facts, on_pid)
         with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
-            call = functools.partial(dial, slot.netns_fd, "127.0.0.1")
-            fields = {
-                "timestamp": datetime.now(UTC).isoformat(),
-                "accessToken": spec.init.access_token,
-                "sandboxID": spec.sandbox_id,
-                "templateID": spec.template_id,
-                "addEnvVars": spec.init.env_vars,
-                "caBundle": self._authority.pem if spec.egress.transforms else None,
-            }
-            await initialise(call, facts.agent_token, fields, self._settings.spawn_seconds)
+            await self._saves.introduce(spec, facts, place.slot, self._authority.pem if spec.egress.transforms else None)
 
     def _record(self, spec: SandboxSpec, slot: Slot, pid: int, facts: SnapshotFacts | None) -> Record:
         record = Record(
@@ -291,37 +234,7 @@ class NamespaceDriver:
             spec.limits.vcpu,
             self._bundle,
         )
-        if facts is None:
-            return record
-        inherited = max(0, facts.used_bytes - self._homes.used_bytes(spec.sandbox_id))
-        return replace(
-            record,
-            bundle=facts.bundle,
-            addresses=tuple(dict.fromkeys((*facts.addresses, facts.address)))[-_MOST_ADDRESSES:],
-            inherited_bytes=inherited,
-        )
-
-    def _restore_request(
-        self, spec: SandboxSpec, facts: SnapshotFacts, slot: Slot, home: Path, group: Group, processors: tuple[int, ...]
-    ) -> RestoreRequest:
-        return RestoreRequest(
-            criu=self._criu(owner=0),
-            layers=list(facts.layers),
-            upper=str(home / "data"),
-            join_cgroups=group.join_paths,
-            show_cgroups=group.shown,
-            memory_bytes=facts.memory_limit_bytes,
-            cpu_count=spec.limits.vcpu,
-            processors=processors,
-            base_uid=slot.base_uid,
-            files=[str(self._bundles / facts.bundle / path) for path in facts.files.values()],
-            volumes=list(facts.volumes),
-        )
-
-    def _criu(self, owner: int) -> list[str]:
-        if self._settings.criu is None:
-            raise UnavailableError("this node cannot save or bring back memory: it has no CRIU, see `sandbank doctor`")
-        return [str(self._settings.criu)] if owner == 0 else criu_command(self._settings.criu, self._root_library, owner)
+        return record if facts is None else self._saves.continued(record, facts)
 
     def _request(self, spec: SandboxSpec, home: Path, group: Group, processors: tuple[int, ...]) -> SpawnRequest:
         limits, init = spec.limits, spec.init
@@ -356,63 +269,37 @@ class NamespaceDriver:
     async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
         """As `pause`, but it runs on, and what it writes from then on is not in the snapshot."""
         running = self._find(sandbox_id)
-        self._criu(owner=0)
+        self._saves.check()
         await finish(self._checkpoint(running, snapshot_id))
 
-    async def _checkpoint(self, running: _Running, snapshot_id: str) -> None:
+    async def _checkpoint(self, running: Running, snapshot_id: str) -> None:
         async with running.changing:
             self._find(running.record.sandbox_id)
-            await self._save(running, snapshot_id, leave_running=True)
+            await self._saves.save(running, snapshot_id, leave_running=True)
 
     async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
         """Frozen, saved, on disk, and only then ended: whoever kills this process amid it finds the sandbox running or its snapshot."""
         running = self._find(sandbox_id)
-        self._criu(owner=0)
+        self._saves.check()
         await finish(self._pause(running, snapshot_id))
 
-    async def _pause(self, running: _Running, snapshot_id: str) -> None:
+    async def _pause(self, running: Running, snapshot_id: str) -> None:
         sandbox_id = running.record.sandbox_id
         async with running.changing:
             self._find(sandbox_id)
-            await self._save(running, snapshot_id, leave_running=False)
+            await self._saves.save(running, snapshot_id, leave_running=False)
             # From here on it is the snapshot that is the sandbox.
             if self._running.get(sandbox_id) is running:
                 del self._running[sandbox_id]
         await self._dismantle(running)
 
-    async def _save(self, running: _Running, snapshot_id: str, *, leave_running: bool) -> None:
-        record = running.record
-        data = self._homes.data(record.sandbox_id)
-        try:
-            images = await asyncio.to_thread(self._snapshots.begin, snapshot_id)
-            used = self._homes.used_bytes(record.sandbox_id) + record.inherited_bytes
-            facts = await checkpoint.gather(record, snapshot_id, running.slot.ip, self._bundles, used)
-
-            async def on_frozen() -> None:
-                await asyncio.to_thread(self._snapshots.take_files, snapshot_id, data)
-                await asyncio.to_thread(self._snapshots.publish, facts)
-                running.is_saved = not leave_running
-
-            command = self._criu(process.namespace_owner(record.pid))
-            deadline = self._settings.checkpoint_seconds
-            await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running, deadline_seconds=deadline)
-        except BaseException as error:
-            if running.is_saved:  # CRIU failed to end what is saved; that is done in any case
-                return
-            await asyncio.to_thread(self._snapshots.abandon, snapshot_id)
-            if isinstance(error, OSError):
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise UnavailableError("the disk of this node's sandboxes is full") from error
-                raise InternalError(f"the sandbox could not be saved: {error}") from error
-            raise
-
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Complete ones only."""
-        return self._snapshots.find(snapshot_id) is not None
+        return self._saves.has(snapshot_id)
 
     async def remove_snapshot(self, snapshot_id: str) -> None:
         """Its name at once, its files in the meantime."""
-        await asyncio.to_thread(self._snapshots.remove, snapshot_id)
+        await self._saves.remove(snapshot_id)
 
     async def kill(self, sandbox_id: str) -> None:
         """Unreachable at once; returns when it is gone but for its files. A create under way fails with `UnavailableError`."""
@@ -448,7 +335,7 @@ class NamespaceDriver:
                 self._find(sandbox_id)  # it may have ended meanwhile, its files with it
                 raise InternalError(f"the network rules could not be changed: {error}") from error
 
-    async def _change_egress(self, running: _Running, policy: EgressPolicy) -> None:
+    async def _change_egress(self, running: Running, policy: EgressPolicy) -> None:
         before = running.record
         if policy.transforms:
             await self._make_trusted(running)
@@ -461,7 +348,7 @@ class NamespaceDriver:
             self._homes.write_record(before)
             raise
 
-    async def _make_trusted(self, running: _Running) -> None:
+    async def _make_trusted(self, running: Running) -> None:
         call = functools.partial(dial, running.slot.netns_fd, "127.0.0.1")
         token = running.record.agent_token
         await initialise(call, token, {"accessToken": token, "caBundle": self._authority.pem}, self._settings.spawn_seconds)
@@ -506,7 +393,7 @@ class NamespaceDriver:
         if is_empty:
             await asyncio.to_thread(self._volume.close)
 
-    def _find(self, sandbox_id: str) -> _Running:
+    def _find(self, sandbox_id: str) -> Running:
         try:
             return self._running[sandbox_id]
         except KeyError:
@@ -524,14 +411,14 @@ class NamespaceDriver:
         teardown.push("remove files", functools.partial(self._discard, record.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         teardown.push("end processes", functools.partial(self._end, pidfd, group), self._settings.kill_seconds)
-        running = _Running(record, slot, pidfd, group, teardown)
+        running = Running(record, slot, pidfd, group, teardown)
         self._running[record.sandbox_id] = running
         self._watch(running)
 
-    def _watch(self, running: _Running) -> None:
+    def _watch(self, running: Running) -> None:
         asyncio.get_running_loop().add_reader(running.pidfd, self._ended, running)
 
-    def _ended(self, running: _Running) -> None:
+    def _ended(self, running: Running) -> None:
         asyncio.get_running_loop().remove_reader(running.pidfd)
         record = running.record
         if self._running.get(record.sandbox_id) is not running or running.is_saved:
@@ -540,7 +427,7 @@ class NamespaceDriver:
         self._tasks.start(f"clean up {record.sandbox_id}", finish(self._dismantle(running)))
         self._on_exit(SandboxExit(record.sandbox_id, record.execution_id, "its first process ended", datetime.now(UTC)))
 
-    async def _dismantle(self, running: _Running) -> None:
+    async def _dismantle(self, running: Running) -> None:
         sandbox_id = running.record.sandbox_id
         asyncio.get_running_loop().remove_reader(running.pidfd)
         self._ending[sandbox_id] = running

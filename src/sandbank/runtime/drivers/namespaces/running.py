@@ -1,0 +1,24 @@
+"""A sandbox that runs, as the driver knows it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from sandbank.aiokit.teardown import TeardownStack
+from sandbank.runtime.cgroup.group import Group
+from sandbank.runtime.drivers.namespaces.home import Record
+from sandbank.runtime.network.slot import Slot
+
+
+@dataclass(slots=True)
+class Running:
+    """What is on record, what it holds, and how all of that is given back. Who changes or saves it takes turns by `changing`."""
+
+    record: Record
+    slot: Slot
+    pidfd: int
+    group: Group
+    teardown: TeardownStack
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_saved: bool = False  # its end is no loss: a complete snapshot says how it goes on

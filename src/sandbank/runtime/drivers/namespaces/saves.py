@@ -1,0 +1,183 @@
+"""Snapshots of this node's sandboxes: taken of one that runs, and gone on from in a new home and slot."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sandbank.domain.errors import ConflictError, InternalError, UnavailableError
+from sandbank.runtime.cgroup.group import Group
+from sandbank.runtime.driver import SandboxSpec
+from sandbank.runtime.drivers.namespaces import checkpoint, process
+from sandbank.runtime.drivers.namespaces.agent_client import initialise
+from sandbank.runtime.drivers.namespaces.home import Homes, Record
+from sandbank.runtime.drivers.namespaces.restoration import Restoration
+from sandbank.runtime.drivers.namespaces.restore_request import RestoreRequest
+from sandbank.runtime.drivers.namespaces.running import Running
+from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
+from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
+from sandbank.runtime.linux.trees import remove_tree
+from sandbank.runtime.network.dial import dial
+from sandbank.runtime.network.pool import SlotPool
+from sandbank.runtime.network.slot import Slot
+from sandbank.runtime.snapshot.owner import command as criu_command
+from sandbank.runtime.snapshot.owner import write_library
+from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
+
+# Between looks at a CRIU that an earlier driver has left.
+_WRITER_SECONDS = 0.05
+# Of earlier slots; a socket that is bound to an older one is restored all the same, but reached by nobody.
+_MOST_ADDRESSES = 32
+# What may be written after a resume by whoever had used up everything before.
+_LEAST_DISK_BYTES = 64 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sandbox is to go on."""
+
+    slot: Slot
+    home: Path
+    group: Group
+    processors: tuple[int, ...]
+
+
+class Saves:
+    """All snapshots of one node. `prepare` comes first, when the file system of homes and snapshots is there."""
+
+    def __init__(self, homes: Homes, data_dir: Path, settings: NamespaceSettings) -> None:
+        self._homes = homes
+        self._data_dir = data_dir
+        self._settings = settings
+        self._store = SnapshotStore(data_dir / "sandboxes" / DIRECTORY)
+        self._bundles = data_dir / "bundles"
+        self._root_library = Path()
+
+    async def prepare(self) -> None:
+        """Remove what an earlier process has not finished, once nobody works on it any more.
+
+        A driver that was killed amid a pause has left CRIU alone, which must not be stopped while it is inside a process.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.checkpoint_seconds):
+                while await asyncio.to_thread(self._store.writers):  # noqa: ASYNC110  # what is awaited happens in another process
+                    await asyncio.sleep(_WRITER_SECONDS)
+        await asyncio.to_thread(self._store.sweep)
+        self._root_library = await asyncio.to_thread(write_library, self._data_dir)
+
+    def names(self) -> list[str]:
+        """Of all snapshots that are complete."""
+        return self._store.names()
+
+    def has(self, snapshot_id: str) -> bool:
+        """Complete ones only."""
+        return self._store.find(snapshot_id) is not None
+
+    async def remove(self, snapshot_id: str) -> None:
+        """Idempotent."""
+        await asyncio.to_thread(self._store.remove, snapshot_id)
+
+    def check(self) -> None:
+        """`UnavailableError` when this node can neither save nor bring back memory."""
+        self._criu(owner=0)
+
+    async def save(self, running: Running, snapshot_id: str, *, leave_running: bool) -> None:
+        """Write a complete snapshot; unless it is to run on, the sandbox has ended or ends by what the caller does next.
+
+        Errors as `Driver.pause`: it runs on as if nothing had been.
+        """
+        record = running.record
+        data = self._homes.data(record.sandbox_id)
+        try:
+            images = await asyncio.to_thread(self._store.begin, snapshot_id)
+            used = self._homes.used_bytes(record.sandbox_id) + record.inherited_bytes
+            facts = await checkpoint.gather(record, snapshot_id, running.slot.ip, self._bundles, used)
+
+            async def on_frozen() -> None:
+                await asyncio.to_thread(self._store.take_files, snapshot_id, data)
+                await asyncio.to_thread(self._store.publish, facts)
+                running.is_saved = not leave_running
+
+            command = self._criu(process.namespace_owner(record.pid))
+            deadline = self._settings.checkpoint_seconds
+            await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running, deadline_seconds=deadline)
+        except BaseException as error:
+            if running.is_saved:  # CRIU failed to end what is saved; that is done in any case
+                return
+            await asyncio.to_thread(self._store.abandon, snapshot_id)
+            if isinstance(error, OSError):
+                if error.errno in _FULL:
+                    raise UnavailableError("the disk of this node's sandboxes is full") from error
+                raise InternalError(f"the sandbox could not be saved: {error}") from error
+            raise
+
+    async def find(self, spec: SandboxSpec) -> tuple[SandboxSpec, SnapshotFacts]:
+        """The snapshot that `spec` names, and `spec` with what is the snapshot's; `ConflictError` when there is none."""
+        facts = await asyncio.to_thread(self._store.find, spec.snapshot_id or "")
+        if facts is None:
+            raise ConflictError(f"sandbox files for '{spec.sandbox_id}' not found")
+        self.check()
+        limits = replace(spec.limits, memory_mib=facts.memory_limit_bytes >> 20, disk_mib=facts.disk_limit_bytes >> 20)
+        return replace(spec, limits=limits, layers=tuple(map(Path, facts.layers))), facts
+
+    async def make_home(self, sandbox_id: str, facts: SnapshotFacts) -> Path:
+        """A home with the snapshot's files, and room for what is left of the limit. Errors as `Homes.create`."""
+        left = max(facts.disk_limit_bytes - facts.used_bytes, _LEAST_DISK_BYTES)
+        return await asyncio.to_thread(self._homes.create, sandbox_id, left, self._store.data(facts.snapshot_id))
+
+    async def restore(
+        self, zygote: ZygoteClient, pool: SlotPool, place: Place, facts: SnapshotFacts, on_pid: Callable[[int], None]
+    ) -> None:
+        """Return when the processes run, in `place`; see `Restoration.run`."""
+        images = place.home / "images"
+        restoration = Restoration(zygote, pool, place.slot, facts, self._request(place, facts), images)
+        await asyncio.to_thread(restoration.link_images, self._store.memory(facts.snapshot_id))
+        await restoration.run(on_pid, self._settings.checkpoint_seconds)
+        await pool.end_severed(place.slot)
+        # Links, too, keep what they point to on disk.
+        await asyncio.to_thread(remove_tree, images)
+
+    async def introduce(self, spec: SandboxSpec, facts: SnapshotFacts, slot: Slot, ca_bundle: str | None) -> None:
+        """Tell the agent what time it is and, if it is another's from now on, whose. `UnavailableError` unless it agrees."""
+        fields: dict[str, object] = {
+            "timestamp": datetime.now(UTC).isoformat(),
+            "accessToken": spec.init.access_token,
+            "addEnvVars": spec.init.env_vars,
+            "caBundle": ca_bundle,
+        }
+        if spec.sandbox_id != facts.sandbox_id:
+            fields |= {"sandboxID": spec.sandbox_id, "templateID": spec.template_id}
+        await initialise(functools.partial(dial, slot.netns_fd, "127.0.0.1"), facts.agent_token, fields, self._settings.spawn_seconds)
+
+    def continued(self, record: Record, facts: SnapshotFacts) -> Record:
+        """A fresh record, with what the sandbox brings along from before."""
+        inherited = max(0, facts.used_bytes - self._homes.used_bytes(record.sandbox_id))
+        addresses = tuple(dict.fromkeys((*facts.addresses, facts.address)))[-_MOST_ADDRESSES:]
+        return replace(record, bundle=facts.bundle, addresses=addresses, inherited_bytes=inherited)
+
+    def _request(self, place: Place, facts: SnapshotFacts) -> RestoreRequest:
+        return RestoreRequest(
+            criu=self._criu(owner=0),
+            layers=list(facts.layers),
+            upper=str(place.home / "data"),
+            join_cgroups=place.group.join_paths,
+            show_cgroups=place.group.shown,
+            memory_bytes=facts.memory_limit_bytes,
+            cpu_count=facts.cpu_count,
+            processors=place.processors,
+            base_uid=place.slot.base_uid,
+            files=[str(self._bundles / facts.bundle / path) for path in facts.files.values()],
+            volumes=list(facts.volumes),
+        )
+
+    def _criu(self, owner: int) -> list[str]:
+        if self._settings.criu is None:
+            raise UnavailableError("this node cannot save or bring back memory: it has no CRIU, see `sandbank doctor`")
+        return [str(self._settings.criu)] if owner == 0 else criu_command(self._settings.criu, self._root_library, owner)
