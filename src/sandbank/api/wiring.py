@@ -39,6 +39,7 @@ from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.expire import SandboxExpirer
 from sandbank.api.core.extend import SandboxExtender
+from sandbank.api.core.fork import SandboxForker
 from sandbank.api.core.idempotency import IdempotentCreates
 from sandbank.api.core.kill import SandboxKiller
 from sandbank.api.core.launch import SandboxLauncher
@@ -214,6 +215,16 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         killer=killer,
         pauser=pauser,
         resumer=resumer,
+        forker=SandboxForker(
+            sandboxes=store,
+            paused=paused,
+            launcher=launcher,
+            nodes=nodes,
+            volumes=volumes,
+            tokens=tokens,
+            starts=team_metrics,
+            tasks=tasks,
+        ),
         paused=paused,
         lister=SandboxLister(store, snapshots, templates),
         sandboxes=store,

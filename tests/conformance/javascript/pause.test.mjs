@@ -43,3 +43,22 @@ test('it is paused at its end and wakes for its client', async () => {
     await sandbox.kill()
   }
 })
+
+test('forks go on where their parent is', async () => {
+  const parent = await Sandbox.create({ timeoutMs: 120_000 })
+  let forks = []
+  try {
+    await parent.files.write('/home/user/name', 'parent')
+    forks = await parent.fork({ count: 2, timeoutMs: 60_000 })
+    assert.equal(forks.length, 2)
+    for (const fork of forks) {
+      assert.notEqual(fork.sandboxId, parent.sandboxId)
+      assert.equal(await fork.files.read('/home/user/name'), 'parent')
+      await fork.files.write('/home/user/name', fork.sandboxId)
+    }
+    assert.equal(await parent.files.read('/home/user/name'), 'parent')
+  } finally {
+    for (const fork of forks) await fork.kill()
+    await parent.kill()
+  }
+})

@@ -185,7 +185,10 @@ const checks = {
 
   async forking(sandbox) {
     if (!sandbox.fork) throw new Absent()
-    await sandbox.fork()
+    for (const fork of await sandbox.fork()) {
+      assert.equal(await fork.files.read('/tmp/paused'), 'kept')
+      await fork.kill()
+    }
   },
 
   async errors(sandbox) {

@@ -250,7 +250,9 @@ def snapshots(sandbox: Any) -> None:
 
 @check
 def forking(sandbox: Any) -> None:
-    needs(sandbox, "fork")()
+    for fork in needs(sandbox, "fork")():
+        assert fork.files.read("/tmp/paused") == "kept"
+        fork.kill()
 
 
 @check

@@ -12,6 +12,7 @@ from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.expire import SandboxExpirer
 from sandbank.api.core.extend import SandboxExtender
+from sandbank.api.core.fork import SandboxForker
 from sandbank.api.core.kill import SandboxKiller
 from sandbank.api.core.launch import SandboxLauncher
 from sandbank.api.core.listing import SandboxLister
@@ -116,6 +117,16 @@ class FakeNodes:
         if build_id in self.saves and sandbox.sandbox_id not in self.running:
             return
         if self.running.pop(sandbox.sandbox_id, None) is None:
+            raise NotFoundError("sandbox not found")
+        self.saves.add(build_id)
+
+    async def checkpoint(self, sandbox: Sandbox, build_id: str) -> None:
+        self.calls.append(("checkpoint", sandbox.node_id))
+        if self.pause_gate is not None:
+            await self.pause_gate.wait()
+        if self.pause_errors:
+            raise self.pause_errors.pop(0)
+        if sandbox.sandbox_id not in self.running:
             raise NotFoundError("sandbox not found")
         self.saves.add(build_id)
 
@@ -308,6 +319,16 @@ class Core:
             extender=self.extender,
             volumes=self.volumes,
             tokens=self.tokens,
+            tasks=self.tasks,
+        )
+        self.forker = SandboxForker(
+            sandboxes=self.store,
+            paused=self.paused,
+            launcher=self.launcher,
+            nodes=self.nodes,
+            volumes=self.volumes,
+            tokens=self.tokens,
+            starts=self.usage,
             tasks=self.tasks,
         )
         self.lister = SandboxLister(self.store, self.snapshots, self.templates)

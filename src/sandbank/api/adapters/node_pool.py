@@ -15,7 +15,7 @@ from sandbank.api.core.ports import NodeLoad, NodeUnknownError
 from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started
 from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus
-from sandbank.contracts.orchestrator import SandboxDeleteRequest, SandboxPauseRequest, SandboxUpdateRequest
+from sandbank.contracts.orchestrator import SandboxCheckpointRequest, SandboxDeleteRequest, SandboxPauseRequest, SandboxUpdateRequest
 from sandbank.domain.errors import ConflictError, ExhaustedError, NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.rpc.orchestrator import OrchestratorClient
@@ -121,6 +121,10 @@ class NodePool:
         """See `sandbank.api.core.ports.SnapshotNodes.pause`."""
         request = SandboxPauseRequest(sandbox_id=sandbox.sandbox_id, template_id=env_id, build_id=build_id)
         await self._get(sandbox.node_id).client.pause(request)
+
+    async def checkpoint(self, sandbox: Sandbox, build_id: str) -> None:
+        """See `sandbank.api.core.ports.SnapshotNodes.checkpoint`."""
+        await self._get(sandbox.node_id).client.checkpoint(SandboxCheckpointRequest(sandbox_id=sandbox.sandbox_id, build_id=build_id))
 
     def discard(self, node_id: str, build_id: str) -> None:
         """See `sandbank.api.core.ports.SnapshotNodes.discard`. A node that is away keeps it."""

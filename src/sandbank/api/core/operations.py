@@ -9,6 +9,7 @@ from sandbank.api.core.administration import NodeAdministration, TeamAdministrat
 from sandbank.api.core.authentication import Authenticator
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.extend import SandboxExtender
+from sandbank.api.core.fork import SandboxForker
 from sandbank.api.core.idempotency import IdempotentCreates
 from sandbank.api.core.identity import IdentityMint
 from sandbank.api.core.kill import SandboxKiller
@@ -39,6 +40,7 @@ class Operations:
     killer: SandboxKiller
     pauser: SandboxPauser
     resumer: SandboxResumer
+    forker: SandboxForker
     paused: PausedSandboxes
     lister: SandboxLister
     sandboxes: Sandboxes

@@ -198,6 +198,9 @@ class SnapshotNodes(Protocol):
         `ConflictError` (it cannot be saved), `UnavailableError` and `ExhaustedError` leave it running; `NotFoundError`: it does not run.
         """
 
+    async def checkpoint(self, sandbox: Sandbox, build_id: str) -> None:
+        """Saved whole as that build, and running on, when it returns. Errors as `pause`."""
+
     async def set_end(self, node_id: str, sandbox_id: str, end_at: datetime) -> None: ...
 
     def discard(self, node_id: str, build_id: str) -> None:

@@ -61,6 +61,11 @@ def response_of(error: SandbankError) -> JSONResponse:
     return error_response(status_of(error, _STATUS_OF_CATEGORY), error.message, error.error_code, error.should_retry, retry_after)
 
 
+def error_body(error: SandbankError) -> dict[str, Any]:
+    """A domain error as part of an answer that is none itself."""
+    return {"code": status_of(error, _STATUS_OF_CATEGORY), "message": error.message}
+
+
 async def on_domain_error(request: Request, error: Exception) -> JSONResponse:
     """For exceptions of the core."""
     assert isinstance(error, SandbankError)

@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse
 
 from sandbank.api.core.access import get_own
 from sandbank.api.core.timeouts import V1_DEFAULT_SECONDS, V2_DEFAULT_SECONDS, require_within_plan
-from sandbank.api.endpoints.http import body, models, shapes
+from sandbank.api.endpoints.http import body, errors, models, shapes
 from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
-from sandbank.domain.errors import InvalidError
+from sandbank.domain.errors import InvalidError, SandbankError
 
 router = APIRouter()
 
@@ -60,6 +60,22 @@ async def resume(request: Request, team: CallingTeam, sandbox_id: str) -> Respon
     return JSONResponse(shapes.created(sandbox, request.app.state.domain), 201)
 
 
+@router.post("/sandboxes/{sandbox_id}/fork", status_code=201, openapi_extra=models.request_body(models.Fork, required=False))
+async def fork(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
+    """Start others that go on where this sandbox is; each has an answer of its own."""
+    sent = await body.read(request, models.Fork, optional=True)
+    timeout_seconds = V1_DEFAULT_SECONDS if sent.timeout is None else sent.timeout
+    results = await operations(request).forker.fork(team, sandbox_id_of(sandbox_id), timeout_seconds, sent.count)
+    domain = request.app.state.domain
+    return JSONResponse(
+        [
+            {"error": errors.error_body(result)} if isinstance(result, SandbankError) else {"sandbox": shapes.created(result, domain)}
+            for result in results
+        ],
+        201,
+    )
+
+
 @router.post("/sandboxes/{sandbox_id}/timeout", status_code=204, openapi_extra=models.request_body(models.Timeout))
 async def set_timeout(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
     """End a sandbox so many seconds from now."""
@@ -79,7 +95,6 @@ async def refresh(request: Request, team: CallingTeam, sandbox_id: str) -> Respo
 # 400 and nothing else: clients take a 404 for a missing sandbox, and send 5xx again.
 _REFUSALS = {
     "snapshots": "This release of Sandbank cannot snapshot sandboxes yet.",
-    "fork": "This release of Sandbank cannot fork sandboxes yet.",
 }
 
 

@@ -136,6 +136,13 @@ class Pause(_Body):
     memory: bool | None = None
 
 
+class Fork(_Body):
+    """`POST /sandboxes/{id}/fork`; the body may be absent."""
+
+    timeout: Seconds | None = None
+    count: int = Field(1, ge=1, le=100)
+
+
 class Resume(_Body):
     """`POST /sandboxes/{id}/resume`; the body may be absent."""
 

@@ -153,6 +153,13 @@ class SandboxLogsV2(Answer):
     logs: list[SandboxLogEntry]
 
 
+class SandboxForkResult(Answer):
+    """One of the forks that were asked for: it, or what kept it from starting."""
+
+    sandbox: Sandbox | None = None
+    error: Error | None = None
+
+
 class SnapshotInfo(Answer):
     """A snapshot."""
 

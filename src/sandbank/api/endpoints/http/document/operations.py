@@ -98,7 +98,7 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/sandboxes/{sandboxID}/pause"): Operation(TRIPLE, {204: EMPTY}, (409,)),
     ("POST", "/sandboxes/{sandboxID}/resume"): Operation(TRIPLE, _CREATED, (409,)),
     ("POST", "/sandboxes/{sandboxID}/snapshots"): Operation(TRIPLE, _SNAPSHOT, (409,)),
-    ("POST", "/sandboxes/{sandboxID}/fork"): Operation(TRIPLE, {201: {"type": "array"}}, (409,)),
+    ("POST", "/sandboxes/{sandboxID}/fork"): Operation(TRIPLE, {201: many(answers.SandboxForkResult)}, (409,)),
     ("GET", "/snapshots"): Operation(TRIPLE, {200: many(answers.SnapshotInfo)}, headers=("X-Next-Token",)),
     ("GET", "/sandboxes/metrics"): Operation(TRIPLE, {200: one(answers.SandboxesWithMetrics)}, parameters={"sandbox_ids": _IDS}),
     ("GET", "/sandboxes/{sandboxID}/metrics"): Operation(TRIPLE, {200: many(answers.SandboxMetric)}),
