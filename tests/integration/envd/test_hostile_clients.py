@@ -182,9 +182,9 @@ class TestConnections:
         with agent.connect() as connection:
             connection.sendall(HEALTH)
             receive_until(connection, b"\r\n\r\n")
-            port = f"{connection.getsockname()[1]:04X}"
+            ends = [f"{name()[1]:04X}" for name in (connection.getpeername, connection.getsockname)]
             lines = Path("/proc/net/tcp").read_text().splitlines()
-        timers = [line.split()[5] for line in lines if line.split()[2].endswith(f":{port}")]
+        timers = [line.split()[5] for line in lines if [end.rpartition(":")[2] for end in line.split()[1:3]] == ends]
         assert [timer.partition(":")[0] for timer in timers] == ["02"]
 
 
