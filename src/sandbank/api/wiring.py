@@ -36,6 +36,7 @@ from sandbank.api.background.usage_flusher import UsageFlusher
 from sandbank.api.core.access_keys import AccessTokens, ApiKeys
 from sandbank.api.core.administration import NodeAdministration, TeamAdministration
 from sandbank.api.core.authentication import Authenticator
+from sandbank.api.core.checkpoint import Checkpointer
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.expire import SandboxExpirer
 from sandbank.api.core.extend import SandboxExtender
@@ -180,6 +181,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     paused = PausedSandboxes(store, snapshots, nodes)
     killer = SandboxKiller(store, snapshots, nodes, nodes, routes, _now, tasks)
     pauser = SandboxPauser(store, store, snapshots, paused, nodes, routes, tasks)
+    checkpointer = Checkpointer(store, store, paused, nodes, routes)
     launcher = SandboxLauncher(store, store, nodes, routes)
     extender = SandboxExtender(store, nodes, _now)
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
@@ -216,8 +218,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         pauser=pauser,
         resumer=resumer,
         forker=SandboxForker(
-            sandboxes=store,
-            paused=paused,
+            checkpointer=checkpointer,
             launcher=launcher,
             nodes=nodes,
             volumes=volumes,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
+from sandbank.api.core.checkpoint import Checkpointer
 from sandbank.api.core.create import SandboxCreator
 from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.expire import SandboxExpirer
@@ -297,6 +298,7 @@ class Core:
         self.tokens = SandboxTokens("seed")
         self.snapshots: FakeSnapshots = FakeSnapshots(self.clock) if beside is None else beside.snapshots
         self.paused = PausedSandboxes(self.store, self.snapshots, self.nodes)
+        self.checkpointer = Checkpointer(self.store, self.store, self.paused, self.nodes, self.routes)
         self.launcher = SandboxLauncher(self.store, self.store, self.nodes, self.routes)
         self.creator = SandboxCreator(
             templates=self.templates,
@@ -322,8 +324,7 @@ class Core:
             tasks=self.tasks,
         )
         self.forker = SandboxForker(
-            sandboxes=self.store,
-            paused=self.paused,
+            checkpointer=self.checkpointer,
             launcher=self.launcher,
             nodes=self.nodes,
             volumes=self.volumes,

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from sandbank.api.core.create import CreateSandbox
 from sandbank.api.core.identity import IamToken
 from sandbank.api.core.team import Team
-from sandbank.domain.errors import ConflictError, ExhaustedError, InvalidError, NotFoundError, UnavailableError
+from sandbank.domain.errors import (
+    ConflictError,
+    DeadlineError,
+    ExhaustedError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    SandbankError,
+    UnavailableError,
+)
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from tests.unit.api.fakes import Core
@@ -90,11 +100,12 @@ async def test_a_paused_one_is_to_be_resumed_first_and_anothers_is_not_there(cor
     [
         (ConflictError("a process uses io_uring"), ConflictError, "a process uses io_uring"),
         (UnavailableError("the disk is full"), UnavailableError, "its node is busy, please retry"),
+        (DeadlineError("no answer"), UnavailableError, "please retry"),
         (NotFoundError("sandbox not found"), NotFoundError, "doesn't exist"),
     ],
 )
 async def test_one_that_cannot_be_saved_runs_on(
-    core: Core, parent: Sandbox, failure: ConflictError, expected: type[Exception], words: str
+    core: Core, parent: Sandbox, failure: SandbankError, expected: type[Exception], words: str
 ) -> None:
     core.nodes.pause_errors = [failure]
     with pytest.raises(expected, match=words):
@@ -119,3 +130,20 @@ async def test_pause_and_kill_wait_for_it_and_a_second_fork_is_refused(core: Cor
     await killing
     assert isinstance(fork, Sandbox)
     assert await core.store.find(parent.sandbox_id) is None
+
+
+async def test_one_that_is_lost_in_the_attempt_has_no_record(core: Core, parent: Sandbox) -> None:
+    """Data-plane contract §9.2."""
+    core.nodes.pause_errors = [InternalError("the processes ended")]
+    core.nodes.running.clear()
+    with pytest.raises(InternalError, match="Error forking sandbox: the processes ended"):
+        await core.forker.fork(TEAM, parent.sandbox_id, 60, 1)
+    assert await core.store.find(parent.sandbox_id) is None
+    assert core.routes.routes == {}
+
+
+async def test_an_agent_that_is_too_old_for_it_is_named(core: Core) -> None:
+    core.templates.template = replace(core.templates.template, envd_version="0.4.9")
+    old = await core.creator.create(TEAM, CreateSandbox("base", 300, secure=True))
+    with pytest.raises(InvalidError, match=r"must be at least 0\.5\.0 to fork sandboxes, current version: 0\.4\.9"):
+        await core.forker.fork(TEAM, old.sandbox_id, 60, 1)

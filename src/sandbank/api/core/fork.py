@@ -7,21 +7,25 @@ import uuid
 from dataclasses import replace
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.api.core.access import not_found
+from sandbank.api.core.checkpoint import Checkpointer, Purpose
 from sandbank.api.core.launch import SandboxLauncher
-from sandbank.api.core.paused import PausedSandboxes
-from sandbank.api.core.ports import Sandboxes, SnapshotNodes, Starts
+from sandbank.api.core.ports import SnapshotNodes, Starts
 from sandbank.api.core.snapshot import Snapshot
 from sandbank.api.core.team import Team
 from sandbank.api.core.timeouts import require_within_plan
 from sandbank.api.core.volumes import Volumes
 from sandbank.domain.credentials import SandboxTokens
-from sandbank.domain.errors import ConflictError, ExhaustedError, InternalError, InvalidError, SandbankError, UnavailableError
+from sandbank.domain.errors import InvalidError, SandbankError
 from sandbank.domain.identifiers import new_sandbox_id
 from sandbank.domain.sandbox import Sandbox
-from sandbank.domain.states import SandboxState
 
 MOST = 100
+_PURPOSE = Purpose(
+    to_do="fork sandboxes",
+    done="forked",
+    failed="Error forking sandbox",
+    paused="Sandbox '{}' is paused and cannot be forked; resume it first",
+)
 _AT_ONCE = 8  # more would only wait on their node, each with a minute to do it in
 
 
@@ -31,8 +35,7 @@ class SandboxForker:
     def __init__(
         self,
         *,
-        sandboxes: Sandboxes,
-        paused: PausedSandboxes,
+        checkpointer: Checkpointer,
         launcher: SandboxLauncher,
         nodes: SnapshotNodes,
         volumes: Volumes,
@@ -40,8 +43,7 @@ class SandboxForker:
         starts: Starts,
         tasks: TaskGroup,
     ) -> None:
-        self._sandboxes = sandboxes
-        self._paused = paused
+        self._checkpointer = checkpointer
         self._launcher = launcher
         self._nodes = nodes
         self._volumes = volumes
@@ -68,7 +70,7 @@ class SandboxForker:
 
     async def _fork(self, team: Team, sandbox_id: str, timeout_seconds: int, count: int) -> list[Sandbox | SandbankError]:
         build_id = str(uuid.uuid4())
-        parent = await self._save(team, sandbox_id, build_id)
+        parent = await self._checkpointer.take(team, sandbox_id, build_id, _PURPOSE)
         snapshot = Snapshot(sandbox=parent, env_id=parent.template_id, build_id=build_id, is_ready=True)
         turns = asyncio.Semaphore(_AT_ONCE)
         try:
@@ -94,37 +96,3 @@ class SandboxForker:
             return await asyncio.gather(*(one() for _ in range(count)))
         finally:
             self._nodes.discard(parent.node_id, build_id)
-
-    async def _save(self, team: Team, sandbox_id: str, build_id: str) -> Sandbox:
-        """The sandbox as it was when that build was taken of it."""
-        sandbox = await self._sandboxes.find(sandbox_id)
-        if sandbox is not None and sandbox.team_id != team.team_id:
-            raise not_found(sandbox_id)
-        transition = None if sandbox is None else await self._sandboxes.begin(sandbox_id, SandboxState.SNAPSHOTTING)
-        if transition is None:
-            await self._paused.get_own(team, sandbox_id)
-            raise ConflictError(f"Sandbox '{sandbox_id}' is paused and cannot be forked; resume it first")
-        if not transition.owned:
-            raise ConflictError(f"Sandbox '{sandbox_id}' cannot be forked while in 'snapshotting' state")
-        error: SandbankError | None = InternalError("Error forking sandbox: interrupted")
-        try:
-            await self._nodes.checkpoint(transition.sandbox, build_id)
-            error = None
-        except SandbankError as failure:
-            error = _answer(failure, sandbox_id)
-            raise error from failure
-        finally:
-            await transition.complete(error)
-        return transition.sandbox
-
-
-def _answer(failure: SandbankError, sandbox_id: str) -> SandbankError:
-    if isinstance(failure, UnavailableError | ExhaustedError):
-        return UnavailableError(
-            f"Sandbox '{sandbox_id}' cannot be forked right now because its node is busy, please retry: {failure.message}"
-        )
-    if isinstance(failure, ConflictError):
-        return ConflictError(f"Error forking sandbox: {failure.message}")
-    if isinstance(failure, InternalError):
-        return InternalError(f"Error forking sandbox: {failure.message}", should_retry=False)
-    return not_found(sandbox_id)

@@ -8,6 +8,7 @@ import uuid
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.access import not_found
+from sandbank.api.core.loss import is_lost
 from sandbank.api.core.paused import PausedSandboxes
 from sandbank.api.core.ports import Residents, Routes, Sandboxes, SnapshotNodes, Snapshots, Transition
 from sandbank.api.core.team import Team
@@ -72,7 +73,7 @@ class SandboxPauser:
             error = None
         except SandbankError as failure:
             error = _answer(failure, sandbox.sandbox_id)
-            is_gone = await self._is_gone(sandbox, failure)
+            is_gone = await is_lost(self._nodes, sandbox, failure)
             if not is_gone:
                 with contextlib.suppress(SandbankError):  # traffic that finds no route has it put back
                     await self._routes.put(sandbox)
@@ -103,17 +104,6 @@ class SandboxPauser:
             raise
         # After any other error the node may have it all the same: the build stays open until it is asked.
         await self._paused.keep(build_id)
-
-    async def _is_gone(self, sandbox: Sandbox, failure: SandbankError) -> bool:
-        """Whether it is known not to have survived a failed pause; its node is asked where the failure leaves that open."""
-        if isinstance(failure, InternalError | NotFoundError):
-            try:
-                await self._nodes.set_end(sandbox.node_id, sandbox.sandbox_id, sandbox.end_at)
-            except NotFoundError:
-                return True
-            except SandbankError:
-                return False  # until records and nodes are compared
-        return False
 
 
 def _answer(failure: SandbankError, sandbox_id: str) -> SandbankError:
