@@ -21,6 +21,7 @@ from sandbank.api.adapters.secret_keys import FixedKeys, KeyFile, SecretSealer
 from sandbank.api.adapters.secret_repo import SecretRepo
 from sandbank.api.adapters.signing_key import SigningKey
 from sandbank.api.adapters.snapshot_repo import SnapshotRepo
+from sandbank.api.adapters.snapshot_template_repo import SnapshotTemplateRepo
 from sandbank.api.adapters.stores import choose_stores
 from sandbank.api.adapters.team_metrics import TeamMetrics
 from sandbank.api.adapters.template_repo import TemplateRepo
@@ -56,6 +57,7 @@ from sandbank.api.core.paused import PausedSandboxes
 from sandbank.api.core.rate_limits import RateLimits, parse_rate_limits
 from sandbank.api.core.reconcile import NodeReconciler
 from sandbank.api.core.resume import SandboxResumer
+from sandbank.api.core.snapshot_templates import SnapshotTemplates
 from sandbank.api.core.team_secrets import SecretReader, SecretRules, Secrets
 from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.volume_content import VolumeContent
@@ -227,6 +229,14 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
             tasks=tasks,
         ),
         paused=paused,
+        snapshot_templates=SnapshotTemplates(
+            records=SnapshotTemplateRepo(database.sessions, templates.forget),
+            checkpointer=checkpointer,
+            sandboxes=store,
+            snapshots=snapshots,
+            nodes=nodes,
+            tasks=tasks,
+        ),
         lister=SandboxLister(store, snapshots, templates),
         sandboxes=store,
         teams=TeamLister(accounts),

@@ -44,6 +44,7 @@ class GrpcNode:
         self.paused: list[SandboxPauseRequest] = []
         self.pausing: dict[str, SandboxPauseRequest] = {}
         self.deleted_snapshots: list[str] = []
+        self.checkpointing: list[str] = []
         self.fail_pause_with: SandbankError | None = None
         self.pause_gate: asyncio.Event | None = None
         self.fail_with: SandbankError | None = None
@@ -139,7 +140,15 @@ class GrpcNode:
         del self.sandboxes[sandbox_id]
 
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
-        raise ConflictError("this node saves no sandboxes")
+        if request.sandbox_id not in self.sandboxes:
+            raise NotFoundError(f"sandbox '{request.sandbox_id}' not found")
+        self.checkpointing.append(request.sandbox_id)
+        if self.pause_gate is not None:
+            await self.pause_gate.wait()
+        if self.fail_pause_with is not None:
+            raise self.fail_pause_with
+        self.paused.append(SandboxPauseRequest(sandbox_id=request.sandbox_id, build_id=request.build_id))
+        return SandboxCheckpointResponse()
 
     async def info(self, request: Empty) -> ServiceInfoResponse:
         info = ServiceInfoResponse(

@@ -223,6 +223,7 @@ SUCCESSES = {
     "POST /sandboxes/{sandboxID}/snapshots": "201",
     "POST /sandboxes/{sandboxID}/fork": "201",
     "GET /snapshots": "200",
+    "DELETE /templates/{templateID}": "204",
     "GET /volumes": "200",
     "POST /volumes": "201",
     "GET /volumes/{volumeID}": "200",

@@ -74,6 +74,7 @@ def test_statuses_that_the_clients_models_know(document: dict[str, Any]) -> None
         "POST /v2/sandboxes/{sandboxID}/connect": "200 201 400 401 404 409 429 500 503 504",
         "DELETE /sandboxes/{sandboxID}": "204 401 404 409 429 500",
         "POST /sandboxes/{sandboxID}/pause": "204 401 404 409 429 500 503",
+        "POST /sandboxes/{sandboxID}/snapshots": "201 400 401 404 429 500 503",
         "POST /sandboxes/{sandboxID}/fork": "201 401 404 409 429 500 503",
     }.items():
         assert set(statuses.split()) <= set(served[name]["responses"]), name
@@ -91,7 +92,7 @@ def test_who_may_call_what(document: dict[str, Any]) -> None:
             assert operation["security"] == []
         elif "/nodes" in name or "/admin" in name:
             assert operation["security"] == [{"AdminApiKeyAuth": []}], name
-        elif "/sandboxes" in name or name.startswith(("GET /snapshots", "GET /teams/")):
+        elif "/sandboxes" in name or name.startswith(("GET /snapshots", "DELETE /templates/", "GET /teams/")):
             assert operation["security"] == triple, name
     assert set(document["components"]["securitySchemes"]) == {scheme for one in triple for scheme in one} | {
         "AccessTokenAuth",

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import aliased
 
 from sandbank.api.adapters import snapshot_config
+from sandbank.api.adapters.saved_builds import READY, UNFINISHED, saved_build
 from sandbank.api.adapters.sql_errors import translated
 from sandbank.api.core.ports import PausedQuery
 from sandbank.api.core.snapshot import Snapshot
@@ -23,10 +24,6 @@ from sandbank.domain.identifiers import new_template_id
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from sandbank.domain.template_reference import DEFAULT_TAG
-
-_UNFINISHED, _READY = "snapshotting", "success"
-# Of the machine that the build was made on, and what boots there.
-_INHERITED = ("kernel_version", "firecracker_version", "cpu_architecture", "cpu_family", "cpu_model", "cpu_model_name", "cpu_flags")
 
 
 class SnapshotRepo:
@@ -41,7 +38,7 @@ class SnapshotRepo:
         with translated():
             async with self._sessions.begin() as session:
                 env_id = await self._put(session, sandbox)
-                session.add(await _build(session, sandbox, build_id))
+                session.add(await saved_build(session, sandbox, build_id, UNFINISHED))
                 await session.flush()
                 session.add(EnvBuildAssignment(env_id=env_id, build_id=uuid.UUID(build_id), tag=DEFAULT_TAG))
         return env_id
@@ -55,7 +52,7 @@ class SnapshotRepo:
                     await _remove(session, [key])
                     return []
                 now = utc_now()
-                done = update(EnvBuild).where(EnvBuild.id == key).values(status=_READY, updated_at=now, finished_at=now)
+                done = update(EnvBuild).where(EnvBuild.id == key).values(status=READY, updated_at=now, finished_at=now)
                 await session.execute(done)
                 this = aliased(EnvBuildAssignment)
                 others = (
@@ -70,7 +67,7 @@ class SnapshotRepo:
 
     async def find(self, sandbox_id: str) -> Snapshot | None:
         """See `Snapshots.find`."""
-        newest = _newest(_UNFINISHED, _READY)
+        newest = _newest(UNFINISHED, READY)
         query = select(Row, EnvBuild).join(EnvBuild, EnvBuild.id == newest).where(Row.sandbox_id == sandbox_id, _is_kept())
         with translated():
             async with self._sessions() as session:
@@ -82,7 +79,7 @@ class SnapshotRepo:
             sandbox=self._sandbox(row, build),
             env_id=row.env_id,
             build_id=str(build.id),
-            is_ready=build.status == _READY,
+            is_ready=build.status == READY,
             kernel_version=build.kernel_version,
             firecracker_version=build.firecracker_version,
         )
@@ -90,7 +87,7 @@ class SnapshotRepo:
     async def list_team(self, team_id: str, query: PausedQuery) -> Sequence[Sandbox]:
         """See `Snapshots.list_team`."""
         started, is_of = Row.sandbox_started_at, Row.team_id == uuid.UUID(team_id)
-        rows = select(Row, EnvBuild).join(EnvBuild, EnvBuild.id == _newest(_READY)).where(is_of, _is_kept())
+        rows = select(Row, EnvBuild).join(EnvBuild, EnvBuild.id == _newest(READY)).where(is_of, _is_kept())
         if query.template_id is not None:
             rows = rows.where(Row.base_env_id == query.template_id)
         if query.started_after is not None:
@@ -109,8 +106,8 @@ class SnapshotRepo:
 
     async def list_unfinished(self) -> Sequence[str]:
         """See `Snapshots.list_unfinished`."""
-        newest = _newest(_UNFINISHED, _READY)
-        query = select(Row.sandbox_id).join(EnvBuild, EnvBuild.id == newest).where(EnvBuild.status == _UNFINISHED, _is_kept())
+        newest = _newest(UNFINISHED, READY)
+        query = select(Row.sandbox_id).join(EnvBuild, EnvBuild.id == newest).where(EnvBuild.status == UNFINISHED, _is_kept())
         with translated():
             async with self._sessions() as session:
                 return (await session.scalars(query)).all()
@@ -186,22 +183,6 @@ class SnapshotRepo:
 async def _remove(session: AsyncSession, builds: Sequence[uuid.UUID]) -> None:
     await session.execute(delete(EnvBuildAssignment).where(EnvBuildAssignment.build_id.in_(builds)))
     await session.execute(delete(EnvBuild).where(EnvBuild.id.in_(builds)))
-
-
-async def _build(session: AsyncSession, sandbox: Sandbox, build_id: str) -> EnvBuild:
-    source = await session.get(EnvBuild, uuid.UUID(sandbox.build_id))
-    inherited = {"firecracker_version": ""} if source is None else {name: getattr(source, name) for name in _INHERITED}
-    return EnvBuild(
-        id=uuid.UUID(build_id),
-        status=_UNFINISHED,
-        vcpu=sandbox.vcpu,
-        ram_mb=sandbox.ram_mb,
-        free_disk_size_mb=sandbox.disk_mb if source is None else source.free_disk_size_mb,
-        total_disk_size_mb=sandbox.disk_mb,
-        envd_version=sandbox.envd_version,
-        cluster_node_id=sandbox.node_id,
-        **inherited,
-    )
 
 
 def _is_kept() -> ColumnElement[bool]:

@@ -40,6 +40,9 @@ class TemplateRepo:
         """See `sandbank.api.core.ports.Templates.get`."""
         question = _Question(team.team_id, team.slug, reference)
         template = await self._templates.get(question)
+        if template is not None and template.snapshot_node_id is not None:
+            # Snapshots come and go by the minute, and other API processes take and delete them, too.
+            template = await self._load(question)
         if template is not None:
             return template
         if reference.tag is not None and await self._ids.get(question) is not None:
@@ -80,6 +83,7 @@ class TemplateRepo:
             envd_version=build.envd_version or "",
             kernel_version=build.kernel_version,
             firecracker_version=build.firecracker_version,
+            snapshot_node_id=(build.cluster_node_id or "") if env.source == "snapshot_template" else None,
         )
 
 

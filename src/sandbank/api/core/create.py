@@ -121,6 +121,8 @@ class SandboxCreator:
             request.network, request.allow_internet_access, envd_version=template.envd_version, secure=request.secure
         )
         mounts, node_id = await self._volumes.mounts(team, template, request.volume_mounts)
+        if template.snapshot_node_id is not None and node_id not in (None, template.snapshot_node_id):
+            raise InvalidError("invalid mounts: the volumes are on another node than the snapshot that the template is")
         check_payload(request.metadata, request.env_vars, request.network)
         return SandboxStart(
             sandbox_id=sandbox_id,
@@ -139,9 +141,10 @@ class SandboxCreator:
             egress=network.egress,
             volume_mounts=mounts,
             iam_tokens=audiences,
-            node_id=node_id,
+            node_id=template.snapshot_node_id or node_id,
             auto_pause=request.auto_pause,
             auto_resume=request.auto_resume,
+            snapshot_env_id=None if template.snapshot_node_id is None else template.template_id,
         )
 
     async def _run(self, team: Team, start: SandboxStart) -> Sandbox:

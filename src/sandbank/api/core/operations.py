@@ -23,6 +23,7 @@ from sandbank.api.core.paused import PausedSandboxes
 from sandbank.api.core.ports import Readiness, Sandboxes
 from sandbank.api.core.rate_limits import RateLimits
 from sandbank.api.core.resume import SandboxResumer
+from sandbank.api.core.snapshot_templates import SnapshotTemplates
 from sandbank.api.core.team_secrets import Secrets
 from sandbank.api.core.team_selection import TeamSelector
 from sandbank.api.core.volume_content import VolumeContent
@@ -42,6 +43,7 @@ class Operations:
     resumer: SandboxResumer
     forker: SandboxForker
     paused: PausedSandboxes
+    snapshot_templates: SnapshotTemplates
     lister: SandboxLister
     sandboxes: Sandboxes
     teams: TeamLister

@@ -15,7 +15,7 @@ from sandbank.domain.volume import VolumeMount
 
 @dataclass(frozen=True, slots=True)
 class SandboxStart:
-    """Everything a node is told about a sandbox that is to run: a new one, or one that was paused, which `snapshot_env_id` tells."""
+    """What a node is told about a sandbox that is to run: a new one, or one that goes on from a save, which `snapshot_env_id` tells."""
 
     sandbox_id: str
     team_id: str

@@ -18,3 +18,4 @@ class Template:
     envd_version: str
     kernel_version: str = ""
     firecracker_version: str = ""
+    snapshot_node_id: str | None = None  # of a snapshot: the node that has it

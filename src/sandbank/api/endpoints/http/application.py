@@ -22,6 +22,7 @@ from sandbank.api.endpoints.http import (
     network,
     nodes,
     sandboxes,
+    snapshots,
     team_secrets,
     teams,
     volume_content,
@@ -72,7 +73,7 @@ def build_api() -> FastAPI:
     app.add_exception_handler(SandbankError, errors.on_domain_error)
     app.add_exception_handler(RequestValidationError, errors.on_invalid_parameters)
     app.add_exception_handler(HTTPException, errors.on_no_route)
-    for router in (metrics.router, sandboxes.router, lifecycle.router, network.router, logs.router, teams.router):
+    for router in (metrics.router, sandboxes.router, lifecycle.router, snapshots.router, network.router, logs.router, teams.router):
         app.include_router(router)
     for router in (
         volumes.router,

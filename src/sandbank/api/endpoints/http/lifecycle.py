@@ -1,14 +1,10 @@
-"""What happens to a sandbox between create and kill: its end moves, it is paused and comes back.
-
-What is not there yet is refused in plain words.
-"""
+"""What happens to a sandbox between create and kill: its end moves, it is paused and comes back, others are forked of it."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
-from sandbank.api.core.access import get_own
 from sandbank.api.core.timeouts import V1_DEFAULT_SECONDS, V2_DEFAULT_SECONDS, require_within_plan
 from sandbank.api.endpoints.http import body, errors, models, shapes
 from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
@@ -90,30 +86,3 @@ async def refresh(request: Request, team: CallingTeam, sandbox_id: str) -> Respo
     sent = await body.read(request, models.Refresh, optional=True)
     await operations(request).extender.refresh(team, sandbox_id_of(sandbox_id), sent.duration or 0)
     return Response(status_code=204)
-
-
-# 400 and nothing else: clients take a 404 for a missing sandbox, and send 5xx again.
-_REFUSALS = {
-    "snapshots": "This release of Sandbank cannot snapshot sandboxes yet.",
-}
-
-
-async def _refuse(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
-    await get_own(operations(request).sandboxes, team, sandbox_id_of(sandbox_id))
-    operation = request.scope["route"].path.rpartition("/")[2]
-    raise InvalidError(_REFUSALS[operation])
-
-
-for _operation in _REFUSALS:
-    router.add_api_route(
-        f"/sandboxes/{{sandbox_id}}/{_operation}",
-        _refuse,
-        methods=["POST"],
-        name=f"refuse_{_operation}",
-    )
-
-
-@router.get("/snapshots")
-async def list_snapshots(team: CallingTeam) -> Response:
-    """There are none, since none can be made."""
-    return JSONResponse([])

@@ -143,6 +143,13 @@ class Fork(_Body):
     count: int = Field(1, ge=1, le=100)
 
 
+class NewSnapshot(_Body):
+    """`POST /sandboxes/{id}/snapshots`."""
+
+    name: str | None = None
+    memory: bool | None = None
+
+
 class Resume(_Body):
     """`POST /sandboxes/{id}/resume`; the body may be absent."""
 

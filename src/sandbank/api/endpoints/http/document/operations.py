@@ -71,8 +71,6 @@ _BYTES: Schema = {"type": "string", "format": "binary"}
 _ENTRY = one(answers.VolumeEntryStat)
 _DETAIL = {200: one(answers.SandboxDetail)}
 _CREATED = {201: one(answers.Sandbox)}
-# Not in this release: refused with 400. The success is E2B's.
-_SNAPSHOT = {201: one(answers.SnapshotInfo)}
 
 OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/health"): Operation(NOBODY, {200: {"type": "string", "const": "Health check successful"}}),
@@ -97,9 +95,10 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("PUT", "/sandboxes/{sandboxID}/network"): Operation(TRIPLE, {204: EMPTY}, (409,)),
     ("POST", "/sandboxes/{sandboxID}/pause"): Operation(TRIPLE, {204: EMPTY}, (409,)),
     ("POST", "/sandboxes/{sandboxID}/resume"): Operation(TRIPLE, _CREATED, (409,)),
-    ("POST", "/sandboxes/{sandboxID}/snapshots"): Operation(TRIPLE, _SNAPSHOT, (409,)),
+    ("POST", "/sandboxes/{sandboxID}/snapshots"): Operation(TRIPLE, {201: one(answers.SnapshotInfo)}, (409,)),
     ("POST", "/sandboxes/{sandboxID}/fork"): Operation(TRIPLE, {201: many(answers.SandboxForkResult)}, (409,)),
     ("GET", "/snapshots"): Operation(TRIPLE, {200: many(answers.SnapshotInfo)}, headers=("X-Next-Token",)),
+    ("DELETE", "/templates/{templateID}"): Operation(TRIPLE, {204: EMPTY}),
     ("GET", "/sandboxes/metrics"): Operation(TRIPLE, {200: one(answers.SandboxesWithMetrics)}, parameters={"sandbox_ids": _IDS}),
     ("GET", "/sandboxes/{sandboxID}/metrics"): Operation(TRIPLE, {200: many(answers.SandboxMetric)}),
     ("GET", "/teams/{teamID}/metrics"): Operation(TRIPLE, {200: many(answers.TeamMetric)}),
