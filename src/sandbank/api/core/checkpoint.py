@@ -34,6 +34,7 @@ class Purpose:
     done: str  # "snapshotted"
     failed: str  # "Error creating snapshot template"
     paused: str | None = None  # what is wrong with a paused sandbox, which otherwise does not exist
+    with_volumes: bool = True
 
 
 class Checkpointer:
@@ -49,15 +50,18 @@ class Checkpointer:
     async def take(self, team: Team, sandbox_id: str, build_id: str, purpose: Purpose) -> Sandbox:
         """The sandbox as it was when its node saved it under the name of that build.
 
-        `NotFoundError`; `InvalidError` for an agent that is too old; `ConflictError` when it is being saved already or cannot be saved,
-        with the reason; `UnavailableError` when its node cannot do it now; `InternalError` where that failed. It runs on, but after
-        the last of these it may be gone, and then its record is, too.
+        `NotFoundError`; `InvalidError` for an agent that is too old, and for volumes that are not to be saved; `ConflictError` when it is
+        being saved already or cannot be saved, with the reason; `UnavailableError` when its node cannot do it now; `InternalError` where
+        that failed. It runs on, but after the last of these it may be gone, and then its record is, too.
         """
         sandbox = await self._sandboxes.find(sandbox_id)
         if sandbox is not None and sandbox.team_id != team.team_id:
             raise not_found(sandbox_id)
         if sandbox is not None and version(sandbox.envd_version) < _SINCE:
             raise InvalidError(f"sandbox envd version must be at least 0.5.0 to {purpose.to_do}, current version: {sandbox.envd_version}")
+        if sandbox is not None and sandbox.volume_mounts and not purpose.with_volumes:
+            # They are part of what is saved: whatever is made of it has them, and no others.
+            raise InvalidError(f"Sandbox '{sandbox_id}' cannot be {purpose.done} because volumes are mounted in it")
         transition = None if sandbox is None else await self._sandboxes.begin(sandbox_id, SandboxState.SNAPSHOTTING)
         if transition is None:
             await self._paused.get_own(team, sandbox_id)

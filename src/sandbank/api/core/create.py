@@ -121,8 +121,8 @@ class SandboxCreator:
             request.network, request.allow_internet_access, envd_version=template.envd_version, secure=request.secure
         )
         mounts, node_id = await self._volumes.mounts(team, template, request.volume_mounts)
-        if template.snapshot_node_id is not None and node_id not in (None, template.snapshot_node_id):
-            raise InvalidError("invalid mounts: the volumes are on another node than the snapshot that the template is")
+        if template.snapshot_node_id is not None and mounts:
+            raise InvalidError("invalid mounts: no volumes can be mounted in a sandbox that goes on where a snapshot was taken")
         check_payload(request.metadata, request.env_vars, request.network)
         return SandboxStart(
             sandbox_id=sandbox_id,

@@ -18,7 +18,7 @@ from sandbank.domain.errors import ConflictError, InternalError, InvalidError, S
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.template_reference import DEFAULT_TAG, TemplateReference, parse_template_reference
 
-_PURPOSE = Purpose(to_do="create snapshots", done="snapshotted", failed="Error creating snapshot template")
+_PURPOSE = Purpose(to_do="create snapshots", done="snapshotted", failed="Error creating snapshot template", with_volumes=False)
 
 
 @dataclass(frozen=True, slots=True)
