@@ -13,9 +13,18 @@ from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.snapshot.criu_program import find_criu
 from sandbank.runtime.snapshot.store import DIRECTORY
 
-DATA_DIR = Path("/tmp/rt-data")  # a fixed place: the agent bundle in it is assembled once and not for every run
+SLOT = int(os.environ.get("SANDBANK_TEST_SLOT", "0"))  # as in `tests.product.instance`
+_OWN = str(SLOT or "")
+DATA_DIR = Path(f"/tmp/rt{_OWN}-data")  # a fixed place: the agent bundle in it is assembled once and not for every run
 ROOTFS = Path("/tmp/rt-rootfs")
-LAYOUT = NodeLayout(DATA_DIR, DATA_DIR / "run", "rt", "10.212.0.0/16", 200_000_000, 256)
+LAYOUT = NodeLayout(
+    DATA_DIR,
+    DATA_DIR / "run",
+    f"rt{_OWN}",
+    f"10.{200 + SLOT}.0.0/16" if SLOT else "10.212.0.0/16",
+    3_900_000_000 + SLOT * 20_000_000 if SLOT else 200_000_000,
+    256,
+)
 FREE_SLOTS = 4
 
 

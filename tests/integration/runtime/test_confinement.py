@@ -28,7 +28,7 @@ async def test_no_path_of_the_node(driver: NamespaceDriver, sandbox_id: str) -> 
     assert "overlay" in text
     assert str(node.DATA_DIR) not in text
     assert str(node.ROOTFS) not in text
-    listed = await run(driver, sandbox_id, "ls -d /work /tmp/rt-data; cat /proc/cmdline", "root")
+    listed = await run(driver, sandbox_id, f"ls -d /work {node.DATA_DIR}; cat /proc/cmdline", "root")
     assert listed.output.count("No such file") == 2
 
 

@@ -19,14 +19,13 @@ from sandbank.runtime.snapshot.criu_program import find_criu
 from tests.integration.runtime import node
 from tests.integration.runtime.inside import run
 
-DATA_DIR = Path("/tmp/rt-full")
+DATA_DIR = node.DATA_DIR.with_name(f"{node.LAYOUT.instance}-full")
 LAYOUT = dataclasses.replace(
     node.LAYOUT,
     data_dir=DATA_DIR,
     run_dir=DATA_DIR / "run",
-    instance="rf",
-    subnet="10.219.0.0/16",
-    uid_base=260_000_000,
+    instance=node.LAYOUT.instance.replace("t", "f"),
+    subnet=f"10.{180 + node.SLOT}.0.0/16",
     sandbox_disk_mib=400,
 )
 
