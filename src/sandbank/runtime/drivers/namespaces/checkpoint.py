@@ -12,7 +12,7 @@ from sandbank.domain.errors import ConflictError, UnavailableError
 from sandbank.runtime.drivers.namespaces.home import Record
 from sandbank.runtime.linux.libc import CLONE_NEWNET
 from sandbank.runtime.snapshot import criu, tree
-from sandbank.runtime.snapshot.store import SnapshotFacts
+from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
 
 LOG = "dump.log"
 _LOG_LEVEL = 2
@@ -20,7 +20,7 @@ _LOG_LEVEL = 2
 _GHOST_BYTES = 256 << 20
 
 
-def facts_of(record: Record, snapshot_id: str, address: str, bundles: Path, used_bytes: int) -> SnapshotFacts:
+def facts_of(record: Record, snapshot_id: str, address: str, data_dir: Path, used_bytes: int) -> SnapshotFacts:
     """What has to be known to bring the sandbox back; `ConflictError` for what cannot be. Reads /proc, thus blocks."""
     if not record.layers:
         raise ConflictError("it was started by an earlier release, which did not record what a snapshot needs")
@@ -31,8 +31,8 @@ def facts_of(record: Record, snapshot_id: str, address: str, bundles: Path, used
     mounts = tree.outside_mounts(record.pid, volumes)
     files = {}
     for key, path in tree.outside_files(record.pid).items():
-        relative = os.path.relpath(path, bundles / record.bundle)
-        if relative.startswith(".."):
+        relative = os.path.relpath(path, data_dir)
+        if not relative.startswith((f"{BUNDLES}/{record.bundle}/", f"{HEAPS}/")):
             raise ConflictError(f"a process has a file of the node's mapped: {path}")
         files[key] = relative
     return SnapshotFacts(
@@ -103,9 +103,9 @@ async def dump(
         os.close(descriptor)
 
 
-async def gather(record: Record, snapshot_id: str, address: str, bundles: Path, used_bytes: int) -> SnapshotFacts:
+async def gather(record: Record, snapshot_id: str, address: str, data_dir: Path, used_bytes: int) -> SnapshotFacts:
     """`facts_of`, off the loop."""
     try:
-        return await asyncio.to_thread(facts_of, record, snapshot_id, address, bundles, used_bytes)
+        return await asyncio.to_thread(facts_of, record, snapshot_id, address, data_dir, used_bytes)
     except OSError as error:
         raise ConflictError(f"it cannot be described: {error}") from error

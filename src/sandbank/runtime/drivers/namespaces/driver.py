@@ -24,6 +24,7 @@ from sandbank.runtime.cgroup.hierarchy import find_hierarchy
 from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, SecretSource, StartReport
 from sandbank.runtime.drivers.namespaces import adoption, process, watches
 from sandbank.runtime.drivers.namespaces.agent_client import initialise
+from sandbank.runtime.drivers.namespaces.heaps import Heaps
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
 from sandbank.runtime.drivers.namespaces.processors import Processors
@@ -43,7 +44,7 @@ from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
-from sandbank.runtime.snapshot.store import SnapshotFacts
+from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer, outgoing
 
@@ -74,6 +75,7 @@ class NamespaceDriver:
         self._transformer = None if secrets is None else self._make_transformer(secrets)
         self._homes = Homes(layout.data_dir / "sandboxes")
         self._saves = Saves(self._homes, layout.data_dir, self._settings)
+        self._heaps = Heaps(layout.data_dir / HEAPS)
         self._volume = Volume(layout.data_dir / "sandboxes", layout.sandbox_disk_mib)
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
         self._processors = Processors()
@@ -97,11 +99,12 @@ class NamespaceDriver:
         self._on_exit = on_exit
         self._homes.prepare()
         self._groups.prepare()
-        bundles = self._layout.data_dir / "bundles"
+        bundles = self._layout.data_dir / BUNDLES
         bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
         bundle = await asyncio.to_thread(assemble.find_or_assemble, bundles)
         self._bundle = bundle.name
-        self._zygote = ZygoteClient(bundle)
+        self._heaps.prepare()
+        self._zygote = ZygoteClient(bundle, self._heaps)
         self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
         warnings = await asyncio.to_thread(self._open_volume)
@@ -109,6 +112,7 @@ class NamespaceDriver:
             warnings += watches.raise_limits(self._layout.max_slots)
         await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
+        await asyncio.to_thread(self._heaps.remove_unused, [record.pid for record in found.alive], self._saves.heaps())
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)

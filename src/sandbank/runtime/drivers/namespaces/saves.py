@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.snapshot.owner import command as criu_command
 from sandbank.runtime.snapshot.owner import write_library
-from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.store import DIRECTORY, HEAPS, SnapshotFacts, SnapshotStore
 
 # Between looks at a CRIU that an earlier driver has left.
 _WRITER_SECONDS = 0.05
@@ -57,7 +58,6 @@ class Saves:
         self._data_dir = data_dir
         self._settings = settings
         self._store = SnapshotStore(data_dir / "sandboxes" / DIRECTORY)
-        self._bundles = data_dir / "bundles"
         self._root_library = Path()
 
     async def prepare(self) -> None:
@@ -75,6 +75,10 @@ class Saves:
     def names(self) -> list[str]:
         """Of all snapshots that are complete."""
         return self._store.names()
+
+    def heaps(self) -> set[str]:
+        """Those that snapshots have pages of. Blocks."""
+        return {os.path.basename(path) for name in self.names() for path in self._store.files(name) if path.startswith(f"{HEAPS}/")}
 
     def has(self, snapshot_id: str) -> bool:
         """Complete ones only."""
@@ -98,7 +102,7 @@ class Saves:
         try:
             images = await asyncio.to_thread(self._store.begin, snapshot_id)
             used = self._homes.used_bytes(record.sandbox_id) + record.inherited_bytes
-            facts = await checkpoint.gather(record, snapshot_id, running.slot.ip, self._bundles, used)
+            facts = await checkpoint.gather(record, snapshot_id, running.slot.ip, self._data_dir, used)
 
             async def on_frozen() -> None:
                 await asyncio.to_thread(self._store.take_files, snapshot_id, data)
@@ -173,7 +177,7 @@ class Saves:
             cpu_count=facts.cpu_count,
             processors=place.processors,
             base_uid=place.slot.base_uid,
-            files=[str(self._bundles / facts.bundle / path) for path in facts.files.values()],
+            files=[str(self._data_dir / path) for path in facts.files.values()],
             volumes=list(facts.volumes),
         )
 
