@@ -46,6 +46,7 @@ class Record:
     bundle: str = ""
     addresses: tuple[str, ...] = ()  # those that it had in slots before this one
     inherited_bytes: int = 0  # of its files, those whose blocks are counted elsewhere
+    frozen: str = ""  # the complete snapshot that is the sandbox from now on; what is left of it here is a cache
 
 
 class Homes:

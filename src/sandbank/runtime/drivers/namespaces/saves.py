@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import errno
 import functools
 import os
@@ -38,6 +39,14 @@ _MOST_ADDRESSES = 32
 # What may be written after a resume by whoever had used up everything before.
 _LEAST_DISK_BYTES = 64 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Afterwards(enum.Enum):
+    """What becomes of a sandbox that has been saved."""
+
+    RUN = enum.auto()
+    END = enum.auto()
+    FREEZE = enum.auto()  # it stays in memory and never runs again unless it is thawed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +101,8 @@ class Saves:
         """`UnavailableError` when this node can neither save nor bring back memory."""
         self._criu(owner=0)
 
-    async def save(self, running: Running, snapshot_id: str, *, leave_running: bool) -> None:
-        """Write a complete snapshot; unless it is to run on, the sandbox has ended or ends by what the caller does next.
+    async def save(self, running: Running, snapshot_id: str, afterwards: Afterwards) -> None:
+        """Write a complete snapshot; what is to end has ended or ends by what the caller does next.
 
         Errors as `Driver.pause`: it runs on as if nothing had been.
         """
@@ -107,20 +116,37 @@ class Saves:
             async def on_frozen() -> None:
                 await asyncio.to_thread(self._store.take_files, snapshot_id, data)
                 await asyncio.to_thread(self._store.publish, facts)
-                running.is_saved = not leave_running
+                if afterwards is Afterwards.FREEZE:
+                    # From the moment that this is on record the snapshot is the sandbox, whoever is killed next.
+                    running.record = replace(record, frozen=snapshot_id)
+                    self._homes.write_record(running.record)
+                    running.group.freeze()
+                running.is_saved = afterwards is not Afterwards.RUN
 
             command = self._criu(process.namespace_owner(record.pid))
             deadline = self._settings.checkpoint_seconds
-            await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running, deadline_seconds=deadline)
+            goes_on = afterwards is not Afterwards.END
+            await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=goes_on, deadline_seconds=deadline)
         except BaseException as error:
             if running.is_saved:  # CRIU failed to end what is saved; that is done in any case
                 return
             await asyncio.to_thread(self._store.abandon, snapshot_id)
+            await asyncio.to_thread(self._undo, running, record, snapshot_id)
             if isinstance(error, OSError):
                 if error.errno in _FULL:
                     raise UnavailableError("the disk of this node's sandboxes is full") from error
                 raise InternalError(f"the sandbox could not be saved: {error}") from error
             raise
+
+    def _undo(self, running: Running, record: Record, snapshot_id: str) -> None:
+        """Whatever was done before it failed, the sandbox is the one that runs."""
+        self._store.remove(snapshot_id)
+        if running.record is not record:
+            running.record = record
+            with contextlib.suppress(UnavailableError):  # no room for it: then the old one was not replaced either
+                self._homes.write_record(record)
+            with contextlib.suppress(OSError):  # it has ended
+                running.group.thaw()
 
     async def find(self, spec: SandboxSpec) -> tuple[SandboxSpec, SnapshotFacts]:
         """The snapshot that `spec` names, and `spec` with what is the snapshot's; `ConflictError` when there is none."""
