@@ -51,6 +51,12 @@ class SnapshotFacts:
     cpu_count: int
     agent_token: str | None
     addresses: tuple[str, ...] = field(default=())
+    # What a cold boot tells the agent, since no memory knows it then.
+    env_vars: dict[str, str] = field(default_factory=dict)
+    default_user: str = "user"
+    default_workdir: str | None = None
+    boot_id: str = ""
+    has_memory: bool = True
 
 
 class SnapshotStore:

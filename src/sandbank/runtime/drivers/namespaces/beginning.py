@@ -13,7 +13,7 @@ from sandbank.runtime.network.egress.record import encode
 from sandbank.runtime.network.slot import Slot
 
 
-def record_of(spec: SandboxSpec, slot: Slot, pid: int, bundle: str) -> Record:
+def record_of(spec: SandboxSpec, slot: Slot, pid: int, bundle: str, boot_id: str) -> Record:
     """Of a sandbox whose first process runs; `OSError` when it does not any more."""
     return Record(
         spec.sandbox_id,
@@ -30,10 +30,16 @@ def record_of(spec: SandboxSpec, slot: Slot, pid: int, bundle: str) -> Record:
         tuple(str(volume.directory) for volume in spec.volumes),
         spec.limits.vcpu,
         bundle,
+        env_vars=spec.init.env_vars,
+        default_user=spec.init.default_user,
+        default_workdir=spec.init.default_workdir,
+        boot_id=boot_id,
     )
 
 
-def request_of(spec: SandboxSpec, home: Path, group: Group, processors: tuple[int, ...], ca_bundle: str | None) -> SpawnRequest:
+def request_of(
+    spec: SandboxSpec, home: Path, group: Group, processors: tuple[int, ...], ca_bundle: str | None, boot_id: str
+) -> SpawnRequest:
     """For the zygote. `ca_bundle` (PEM) is what the sandbox is to trust besides what it does already."""
     limits, init = spec.limits, spec.init
     agent: dict[str, object] = {
@@ -61,5 +67,6 @@ def request_of(spec: SandboxSpec, home: Path, group: Group, processors: tuple[in
         cpu_count=limits.vcpu,
         processors=processors,
         agent=agent,
+        boot_id=boot_id,
         volumes=[(str(volume.directory), volume.path) for volume in spec.volumes],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sandbank.contracts.criu_rpc import CRIU_CGROUPS_IGNORE, CRIU_DUMP, CRIU_LOCK_SKIP, CriuOptions
@@ -20,10 +21,37 @@ _LOG_LEVEL = 2
 _GHOST_BYTES = 256 << 20
 
 
-def facts_of(record: Record, snapshot_id: str, address: str, data_dir: Path, used_bytes: int) -> SnapshotFacts:
-    """What has to be known to bring the sandbox back; `ConflictError` for what cannot be. Reads /proc, thus blocks."""
+def facts_of_files(record: Record, snapshot_id: str, address: str, used_bytes: int) -> SnapshotFacts:
+    """What has to be known to start the sandbox again with its files; `ConflictError` when it is not on record."""
     if not record.layers:
         raise ConflictError("it was started by an earlier release, which did not record what a snapshot needs")
+    return SnapshotFacts(
+        snapshot_id=snapshot_id,
+        sandbox_id=record.sandbox_id,
+        base_uid=record.base_uid,
+        address=address,
+        bundle="",
+        layers=record.layers,
+        volumes=record.volumes,
+        mounts=(),
+        files={},
+        memory_limit_bytes=record.memory_limit_bytes,
+        disk_limit_bytes=record.disk_limit_bytes,
+        used_bytes=used_bytes,
+        cpu_count=record.cpu_count,
+        agent_token=record.agent_token,
+        addresses=record.addresses,
+        env_vars=record.env_vars,
+        default_user=record.default_user,
+        default_workdir=record.default_workdir,
+        boot_id=record.boot_id,
+        has_memory=False,
+    )
+
+
+def facts_of(record: Record, snapshot_id: str, address: str, data_dir: Path, used_bytes: int) -> SnapshotFacts:
+    """What has to be known to bring the sandbox back; `ConflictError` for what cannot be. Reads /proc, thus blocks."""
+    facts = facts_of_files(record, snapshot_id, address, used_bytes)
     volumes = {}
     for index, directory in enumerate(record.volumes):
         status = os.stat(directory)
@@ -35,23 +63,8 @@ def facts_of(record: Record, snapshot_id: str, address: str, data_dir: Path, use
         if not relative.startswith((f"{BUNDLES}/{record.bundle}/", f"{HEAPS}/")):
             raise ConflictError(f"a process has a file of the node's mapped: {path}")
         files[key] = relative
-    return SnapshotFacts(
-        snapshot_id=snapshot_id,
-        sandbox_id=record.sandbox_id,
-        base_uid=record.base_uid,
-        address=address,
-        bundle=record.bundle,
-        layers=record.layers,
-        volumes=record.volumes,
-        mounts=tuple(f"mnt[{point}]:{source}" for point, source in mounts.items()),
-        files=files,
-        memory_limit_bytes=record.memory_limit_bytes,
-        disk_limit_bytes=record.disk_limit_bytes,
-        used_bytes=used_bytes,
-        cpu_count=record.cpu_count,
-        agent_token=record.agent_token,
-        addresses=record.addresses,
-    )
+    shown = tuple(f"mnt[{point}]:{source}" for point, source in mounts.items())
+    return replace(facts, bundle=record.bundle, mounts=shown, files=files, has_memory=True)
 
 
 async def dump(

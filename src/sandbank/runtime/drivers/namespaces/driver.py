@@ -8,6 +8,7 @@ import errno
 import functools
 import os
 import socket
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -183,7 +184,7 @@ class NamespaceDriver:
 
     async def _thaw(self, spec: SandboxSpec) -> Running | None:
         """The sandbox, if it is still in memory and goes on well; what is on disk is as good otherwise."""
-        running = self._frozen.take(spec.snapshot_id, spec.sandbox_id)
+        running = None if spec.boots else self._frozen.take(spec.snapshot_id, spec.sandbox_id)
         if running is None:
             return None
         asyncio.get_running_loop().remove_reader(running.pidfd)
@@ -194,7 +195,9 @@ class NamespaceDriver:
             with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
                 await self._saves.introduce(spec, facts, running.slot, self._ca_bundle(spec))
             egress, token = encode(spec.egress), spec.init.access_token
-            record = replace(running.record, execution_id=spec.execution_id, egress=egress, agent_token=token, frozen="")
+            record = replace(
+                running.record, execution_id=spec.execution_id, egress=egress, agent_token=token, env_vars=spec.init.env_vars, frozen=""
+            )
             self._homes.write_record(record)
         except BaseException as error:
             await finish(self._dismantle(running))
@@ -209,6 +212,7 @@ class NamespaceDriver:
         facts: SnapshotFacts | None = None
         if spec.snapshot_id is not None:
             spec, facts = await self._saves.find(spec)
+        boot_id = str(uuid.uuid4())
         slot = await self._pool.acquire()
         group = self._groups.group(spec.sandbox_id)
         teardown.push("release slot", functools.partial(self._release, slot, group))
@@ -230,8 +234,8 @@ class NamespaceDriver:
         processors = self._processors.choose(spec.limits.vcpu)
         teardown.push("release processors", functools.partial(self._processors.release, processors))
         try:
-            if facts is None:
-                request = beginning.request_of(spec, home, group, processors, self._ca_bundle(spec))
+            if facts is None or spec.boots:
+                request = beginning.request_of(spec, home, group, processors, self._ca_bundle(spec), boot_id)
                 await self._spawn(spec, slot, request, on_pid)
             else:
                 await self._restore(spec, facts, Place(slot, home, group, processors), on_pid)
@@ -242,9 +246,9 @@ class NamespaceDriver:
         pid = _pid_of(pidfds[0])
         if process.outer_uid(pid) != slot.base_uid:
             raise UnavailableError("the sandbox ended while it was started")
-        record = beginning.record_of(spec, slot, pid, self._bundle)
+        record = beginning.record_of(spec, slot, pid, self._bundle, boot_id)
         if facts is not None:
-            record = self._saves.continued(record, facts)
+            record = self._saves.continued(record, facts, boots=spec.boots)
         self._homes.write_record(record)
         return Running(record, slot, pidfds[0], group, teardown)
 
@@ -263,29 +267,37 @@ class NamespaceDriver:
     def _ca_bundle(self, spec: SandboxSpec) -> str | None:
         return self._authority.pem if spec.egress.transforms else None
 
-    async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def checkpoint(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """As `pause`, but it runs on, and what it writes from then on is not in the snapshot."""
         running = self._find(sandbox_id)
-        self._saves.check()
-        await finish(self._checkpoint(running, snapshot_id))
+        if memory:
+            self._saves.check()
+        await finish(self._checkpoint(running, snapshot_id, memory))
 
-    async def _checkpoint(self, running: Running, snapshot_id: str) -> None:
+    async def _checkpoint(self, running: Running, snapshot_id: str, memory: bool) -> None:
         async with running.changing:
             self._find(running.record.sandbox_id)
+            if not memory:
+                await self._saves.save_files(running, snapshot_id, leave_running=True)
+                return
             await self._saves.save(running, snapshot_id, Afterwards.RUN)
 
-    async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def pause(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """Frozen, saved, on disk, and only then ended: whoever kills this process amid it finds the sandbox running or its snapshot."""
         running = self._find(sandbox_id)
-        self._saves.check()
-        await finish(self._pause(running, snapshot_id))
+        if memory:
+            self._saves.check()
+        await finish(self._pause(running, snapshot_id, memory))
 
-    async def _pause(self, running: Running, snapshot_id: str) -> None:
+    async def _pause(self, running: Running, snapshot_id: str, memory: bool) -> None:
         sandbox_id = running.record.sandbox_id
         async with running.changing:
             self._find(sandbox_id)
-            stays = self._frozen.is_on and running.group.can_freeze
-            await self._saves.save(running, snapshot_id, Afterwards.FREEZE if stays else Afterwards.END)
+            stays = memory and self._frozen.is_on and running.group.can_freeze
+            if memory:
+                await self._saves.save(running, snapshot_id, Afterwards.FREEZE if stays else Afterwards.END)
+            else:
+                await self._saves.save_files(running, snapshot_id, leave_running=False)
             # From here on it is the snapshot that is the sandbox.
             if self._running.get(sandbox_id) is running:
                 del self._running[sandbox_id]
@@ -307,6 +319,10 @@ class NamespaceDriver:
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Complete ones only."""
         return self._saves.has(snapshot_id)
+
+    def has_memory(self, snapshot_id: str) -> bool:
+        """Of complete ones."""
+        return self._saves.has_memory(snapshot_id)
 
     async def remove_snapshot(self, snapshot_id: str) -> None:
         """Its name at once, its files in the meantime."""
