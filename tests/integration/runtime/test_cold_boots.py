@@ -96,7 +96,8 @@ async def test_what_was_written_up_to_the_pause_is_there_whole(driver: Namespace
     await asyncio.sleep(1)
     await driver.pause(spec.sandbox_id, "files", memory=False)
     await driver.create(_next(spec, "files"))
-    check = "for n in range(int(open('/tmp/done').read().split()[-1])): assert open(f'/home/user/{n:09}').read() == f'{n}' * 1000\nprint(n > 10)"
+    each = "for n in range(int(open('/tmp/done').read().split()[-1]))"
+    check = f"{each}: assert open(f'/home/user/{{n:09}}').read() == f'{{n}}' * 1000\nprint(n > 10)"
     assert await _sh(driver, spec, f'python3 -c "{check}"') == "True\n"
 
 
