@@ -60,14 +60,12 @@ class RuncContainer:
         subprocess.run([*self._runc, "delete", "--force", self._name], capture_output=True, check=False)
 
     def _run(self, command: str, *options: str) -> None:
-        # Not captured by a pipe: the container would inherit it, and it would never end.
-        with open(self._bundle / "said", "w+b") as said:
-            done = subprocess.run(
-                [*self._runc, command, *options, self._name], stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False
-            )
-            if done.returncode != 0:
-                said.seek(0)
-                raise RuntimeError(f"runc {command}: {said.read().decode(errors='replace')}")
+        # The container inherits what this has, and all that it has is saved: nothing of it may be a pipe or a file of the node's.
+        log = self._bundle / "runc.log"
+        words = [*self._runc, "--log", str(log), command, *options, self._name]
+        nothing = subprocess.DEVNULL
+        if subprocess.run(words, stdin=nothing, stdout=nothing, stderr=nothing, check=False).returncode != 0:
+            raise RuntimeError(f"runc {command}: {log.read_text()}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from tests.product.instance import Instance
 
 _HELD_MIB = 10
 _PROGRAM = "import os,time; kept = os.urandom({} << 20); open('/tmp/has', 'w').close(); time.sleep(3600)"
-_SETTLE_SECONDS = 2.0
+_SETTLE_SECONDS = 4.0  # for the kernel to free what was ended
 
 
 def measure_fork(instance: Instance, counts: tuple[int, ...], rounds: int) -> list[Row]:
@@ -28,7 +28,7 @@ def measure_fork(instance: Instance, counts: tuple[int, ...], rounds: int) -> li
             rows += [
                 Row(f"fork of {count} ({_HELD_MIB} MiB in memory, SDK), p50", seconds * 1000, "ms", note=f"{len(taken)} samples"),
                 Row("  by the fork", seconds / count * 1000, "ms"),
-                Row("  memory by the fork", percentile(grown, 50) / count, "MiB"),
+                Row("  memory by the fork", sum(grown) / len(grown) / count, "MiB"),
             ]
     finally:
         parent.kill()

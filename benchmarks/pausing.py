@@ -80,7 +80,7 @@ def _one_round(instance: Instance, sandbox: Sandbox, container: RuncContainer, s
     started = time.perf_counter()
     sandbox.pause()
     samples.pauses.append(time.perf_counter() - started)
-    samples.disk_mib = memory_on_disk_mib(instance)
+    samples.disk_mib = newest_on_disk_mib(instance)
     started = time.perf_counter()
     Sandbox.connect(sandbox.sandbox_id, timeout=3600)
     samples.resumes.append(time.perf_counter() - started)
@@ -90,7 +90,19 @@ def _one_round(instance: Instance, sandbox: Sandbox, container: RuncContainer, s
     samples.restores.append(container.restore())
 
 
+def newest_on_disk_mib(instance: Instance) -> float:
+    """Of the snapshot made last, its memory only: files share their blocks with the sandbox's."""
+    return max(((path.stat().st_mtime, _size_mib(path)) for path in _snapshots(instance)), default=(0, 0.0))[1]
+
+
 def memory_on_disk_mib(instance: Instance) -> float:
-    """Of all snapshots there are, their memory only: files share their blocks with the sandbox's."""
-    images = Path(instance.data_dir, "sandboxes", ".snapshots").glob("*/memory/*")
-    return sum(image.stat().st_blocks for image in images) * 512 / 2**20
+    """The same, of all snapshots there are."""
+    return sum(map(_size_mib, _snapshots(instance)))
+
+
+def _snapshots(instance: Instance) -> list[Path]:
+    return list(Path(instance.data_dir, "sandboxes", ".snapshots").glob("[!.]*"))
+
+
+def _size_mib(snapshot: Path) -> float:
+    return sum(image.stat().st_blocks for image in (snapshot / "memory").iterdir()) * 512 / 2**20
