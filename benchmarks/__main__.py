@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import commands, control_plane, lifecycle, memory, pausing, traffic, transfers
+from benchmarks import commands, control_plane, forking, lifecycle, memory, paused_crowd, pausing, traffic, transfers
 from benchmarks.report import Row, conditions, keep, print_conditions, print_rows
 from tests.product.instance import Instance
 from tests.product.serving import serving
@@ -30,7 +30,13 @@ def measurements(quick: bool) -> dict[str, Measurement]:
         "burst": functools.partial(lifecycle.measure_burst, size=50),
         "run": functools.partial(commands.measure_run, rounds=rounds // 2),
         "memory": functools.partial(memory.measure_idle, count=30 if quick else 100),
-        "pause": functools.partial(pausing.measure_pause, rounds=5 if quick else 20, megabytes=(0, 50) if quick else (0, 50, 100, 300)),
+        "pause": functools.partial(
+            pausing.measure_pause, rounds=4 if quick else 15, megabytes=(10, 100) if quick else (10, 50, 100, 300, 900)
+        ),
+        "fork": functools.partial(forking.measure_fork, counts=(10,) if quick else (10, 100), rounds=2 if quick else 5),
+        "paused": functools.partial(paused_crowd.measure_paused, paused=20, running=5, sample=5)
+        if quick
+        else functools.partial(paused_crowd.measure_paused, paused=500, running=50, sample=50),
         "api": functools.partial(
             control_plane.measure_api, seconds=2 if quick else 4, sandboxes=(10, 1000) if quick else (10, 100, 1000, 10_000)
         ),

@@ -1,58 +1,108 @@
-"""Pause to disk and resume by the official SDK, by how much memory a process inside has, and what a snapshot takes on disk."""
+"""Pause to disk and resume by the official SDK, by how much memory a process inside has, in turns with runc's checkpoint of the same."""
 
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2b import Sandbox
 
+from benchmarks.checkpoints import RuncContainer, runc_container
 from benchmarks.report import Row, percentile
 from tests.product.instance import Instance
 
 WARM_UP = 1
+_DONE = "/tmp/has"
 _HOG = "import os,time; kept = os.urandom({} << 20); open('/tmp/has', 'w').close(); time.sleep(3600)"
+_SMALL_MIB = 50  # what the design's numbers are about
+_FEWER_FROM_MIB = 300
+
+
+@dataclass
+class _Samples:
+    """Seconds, but for what is on disk."""
+
+    pauses: list[float] = field(default_factory=list)
+    resumes: list[float] = field(default_factory=list)
+    checkpoints: list[float] = field(default_factory=list)
+    synced: list[float] = field(default_factory=list)
+    restores: list[float] = field(default_factory=list)
+    disk_mib: float = 0.0
 
 
 def measure_pause(instance: Instance, rounds: int, megabytes: tuple[int, ...]) -> list[Row]:
-    """Each size in a sandbox of its own, paused and connected to again and again; random data, which nothing can compress."""
+    """Each size in a sandbox and a container of its own, saved and brought back again and again.
+
+    The data is random: nothing can compress it.
+    """
     rows = []
     for size in megabytes:
-        pauses, resumes, taken = _cycles(instance, rounds, size)
-        hold = ("300", "250") if size <= 50 else ("", "")
-        reach = ("100", "100") if size <= 50 else ("", "")
-        rows += [
-            Row(f"pause with {size} MiB in memory (SDK), p50", percentile(pauses, 50) * 1000, "ms", hold[0], reach[0], f"{rounds} samples"),
-            Row("connect to that (SDK), p50", percentile(resumes, 50) * 1000, "ms", hold[1], reach[1]),
-            Row("its snapshot on disk", taken, "MiB"),
-        ]
+        samples = _cycles(instance, rounds if size < _FEWER_FROM_MIB else max(2, rounds // 3), size)
+        rows += _rows(size, samples)
     return rows
 
 
-def _cycles(instance: Instance, rounds: int, size: int) -> tuple[list[float], list[float], float]:
-    sandbox = Sandbox.create(timeout=600)
-    try:
-        if size:
-            sandbox.commands.run(f'python3 -c "{_HOG.format(size)}"', background=True)
-            sandbox.commands.run("until [ -e /tmp/has ]; do sleep 0.05; done")
-        pauses, resumes = [], []
+def _rows(size: int, samples: _Samples) -> list[Row]:
+    pause, resume, checkpoint, synced, restore = (
+        percentile(seconds, 50) * 1000
+        for seconds in (samples.pauses, samples.resumes, samples.checkpoints, samples.synced, samples.restores)
+    )
+    hold, reach = (("300", "250"), ("100", "100")) if size <= _SMALL_MIB else (("", ""), ("", ""))
+    note = f"{len(samples.pauses)} samples, page cache warm"
+    return [
+        Row(f"pause with {size} MiB in memory (SDK), p50", pause, "ms", hold[0], reach[0], note),
+        Row("  runc checkpoint of the same, p50", checkpoint, "ms", note=f"{synced:.0f} ms until on disk, as Sandbank's is"),
+        Row("  runc checkpoint, on disk ÷ pause", synced / pause, "×"),
+        Row("  connect to that (SDK), p50", resume, "ms", hold[1], reach[1]),
+        Row("  runc restore of the same, p50", restore, "ms"),
+        Row("  runc restore ÷ connect", restore / resume, "×"),
+        Row("  the snapshot's memory on disk", samples.disk_mib, "MiB"),
+    ]
+
+
+def _cycles(instance: Instance, rounds: int, size: int) -> _Samples:
+    samples = _Samples()
+    program = _HOG.format(size)
+    with ExitStack() as stack:
+        sandbox = Sandbox.create(timeout=3600)
+        stack.callback(sandbox.kill)
+        sandbox.commands.run(f'python3 -c "{program}"', background=True, timeout=0)
+        sandbox.commands.run(f"until [ -e {_DONE} ]; do sleep 0.05; done", timeout=120)
+        container = stack.enter_context(runc_container(instance, program, _DONE))
         for number in range(WARM_UP + rounds):
-            started = time.perf_counter()
-            sandbox.pause()
-            paused = time.perf_counter()
-            if number == WARM_UP:
-                taken = _snapshots_mib(instance)
-            between = time.perf_counter()
-            Sandbox.connect(sandbox.sandbox_id, timeout=600)
-            if number >= WARM_UP:
-                pauses.append(paused - started)
-                resumes.append(time.perf_counter() - between)
-        return pauses, resumes, taken
-    finally:
-        sandbox.kill()
+            _one_round(instance, sandbox, container, samples if number >= WARM_UP else _Samples())
+    return samples
 
 
-def _snapshots_mib(instance: Instance) -> float:
-    """Of all snapshots there are, their memory only: files share their blocks with the sandbox's."""
-    images = Path(instance.data_dir, "sandboxes", ".snapshots").glob("*/memory/*")
-    return sum(image.stat().st_blocks for image in images) * 512 / 2**20
+def _one_round(instance: Instance, sandbox: Sandbox, container: RuncContainer, samples: _Samples) -> None:
+    started = time.perf_counter()
+    sandbox.pause()
+    samples.pauses.append(time.perf_counter() - started)
+    samples.disk_mib = newest_on_disk_mib(instance)
+    started = time.perf_counter()
+    Sandbox.connect(sandbox.sandbox_id, timeout=3600)
+    samples.resumes.append(time.perf_counter() - started)
+    done, synced = container.checkpoint()
+    samples.checkpoints.append(done)
+    samples.synced.append(synced)
+    samples.restores.append(container.restore())
+
+
+def newest_on_disk_mib(instance: Instance) -> float:
+    """Of the snapshot made last, its memory only: files share their blocks with the sandbox's."""
+    return max(((path.stat().st_mtime, _size_mib(path)) for path in _snapshots(instance)), default=(0, 0.0))[1]
+
+
+def memory_on_disk_mib(instance: Instance) -> float:
+    """The same, of all snapshots there are."""
+    return sum(map(_size_mib, _snapshots(instance)))
+
+
+def _snapshots(instance: Instance) -> list[Path]:
+    return list(Path(instance.data_dir, "sandboxes", ".snapshots").glob("[!.]*"))
+
+
+def _size_mib(snapshot: Path) -> float:
+    return sum(image.stat().st_blocks for image in (snapshot / "memory").iterdir()) * 512 / 2**20

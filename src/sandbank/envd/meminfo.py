@@ -17,7 +17,12 @@ _ZEROES = ("Buffers", "SwapCached", "SwapTotal", "SwapFree", "Dirty", "Writeback
 
 
 def render(limit_bytes: int, memory: usage.Memory) -> bytes:
-    """The fields that `free`, `top` and common libraries read, in the kernel's form."""
+    """The fields that `free`, `top` and common libraries read, in the kernel's form.
+
+    Always of the length that the node's code begins with (`runtime/rootfs/resources.py`): a process that has the file open is only restored
+    from a snapshot if that has not changed.
+    """
+    width = max(8, len(str(limit_bytes >> 9)))  # cache and tmpfs together may seem to be twice the limit
     resident = memory.used + memory.cached
     fields = {
         "MemTotal": limit_bytes,
@@ -33,7 +38,7 @@ def render(limit_bytes: int, memory: usage.Memory) -> bytes:
         "SReclaimable": 0,
         **dict.fromkeys(_ZEROES, 0),
     }
-    return "".join(f"{name + ':':<15} {size >> 10:>8} kB\n" for name, size in fields.items()).encode()
+    return "".join(f"{name + ':':<15} {size >> 10:>{width}} kB\n" for name, size in fields.items()).encode()
 
 
 class MemoryFile:
@@ -62,7 +67,7 @@ class MemoryFile:
     def _write(text: bytes) -> None:
         descriptor = os.open(PATH, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.pwrite(descriptor, text, 0)  # in one piece and of nearly the same length: a reader sees the old or the new
+            os.pwrite(descriptor, text, 0)  # in one piece and of the same length: a reader sees the old or the new
             os.ftruncate(descriptor, len(text))
         finally:
             os.close(descriptor)

@@ -81,6 +81,7 @@ class Exchange:
 
     __slots__ = (
         "_around",
+        "_asked_again",
         "_client",
         "_client_ended",
         "_forward",
@@ -111,6 +112,7 @@ class Exchange:
         self._pending: list[bytes] | None = None
         self._pending_bytes = 0
         self._replayable = False
+        self._asked_again = False
         self._responded = False
         self._task: asyncio.Task[Any] | None = None
 
@@ -205,7 +207,7 @@ class Exchange:
             upstream = await self._open(forward.origin)
         except OriginClosedError:
             self._task = None
-            self._client.refuse(resolver.gone(self._head, forward))
+            self._ask_again(forward)
         except OSError:
             self._task = None
             self._client.refuse(resolver.unreachable(self._head, forward))
@@ -227,7 +229,17 @@ class Exchange:
         task, self._task = self._task, None
         if task is not None and self._forward is not None:
             task.cancel()
-            self._client.refuse(self._around.resolver.gone(self._head, self._forward))
+            self._ask_again(self._forward)
+
+    def _ask_again(self, forward: Forward) -> None:
+        """Nothing inside has seen the request, or it may be seen twice: whether the sandbox was paused, and is to be woken, or killed."""
+        if self._asked_again:
+            self._client.refuse(self._around.resolver.gone(self._head, forward))
+            return
+        self._asked_again = True
+        forward.origin.waiting.discard(self)
+        self._forward = None
+        self.start()
 
     def _bind(self, upstream: UpstreamConnection, forward: Forward) -> None:
         head = self._head
@@ -300,7 +312,10 @@ class Exchange:
         if forward is None or self._responded:
             self._client.abort()
         elif forward.origin.closed:
-            self._client.refuse(self._around.resolver.gone(self._head, forward))
+            if not self._has_body and self._head.method in IDEMPOTENT:
+                self._ask_again(forward)
+            else:
+                self._client.refuse(self._around.resolver.gone(self._head, forward))
         elif self._replayable:
             self._replayable = False
             self._dial(forward)

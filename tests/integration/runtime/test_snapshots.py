@@ -6,14 +6,11 @@ import asyncio
 import contextlib
 import dataclasses
 import random
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 
 import pytest
 
 from sandbank.domain.errors import ConflictError, NotFoundError
-from sandbank.runtime.bundle import assemble
 from sandbank.runtime.driver import AgentInit, SandboxSpec
 from sandbank.runtime.drivers.namespaces import process
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
@@ -255,39 +252,6 @@ async def test_a_snapshot_outlives_the_driver_and_whoever_it_adopted_can_be_paus
     for paused in (spec, other):
         await second.kill(paused.sandbox_id)
     await second.close()
-
-
-async def test_a_snapshot_outlives_the_agent_that_it_was_taken_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An upgrade brings another bundle; the old one stays, and is what the processes have mapped."""
-    first = node.make_driver()
-    await first.start(lambda ended: None)
-    old, spec = first._bundle, node.new_spec()
-    await first.create(spec)
-    await first.pause(spec.sandbox_id, "before-upgrade")
-    await first.close()
-
-    newer = node.DATA_DIR / "bundles" / "newer"
-    subprocess.run(["cp", "-a", str(node.DATA_DIR / "bundles" / old), str(newer)], check=True)
-    monkeypatch.setattr(assemble, "find_or_assemble", lambda _bundles: newer)
-    second = node.make_driver()
-    try:
-        await second.start(lambda ended: None)
-        fresh = node.new_spec()
-        await second.create(fresh)
-        for number in range(2):
-            name = "before-upgrade" if number == 0 else "after-upgrade"
-            await second.create(dataclasses.replace(spec, snapshot_id=name))
-            assert (await run(second, spec.sandbox_id, "echo well")).output == "well\n"
-            assert second._running[spec.sandbox_id].record.bundle == old
-            if number == 0:
-                await second.pause(spec.sandbox_id, "after-upgrade")
-            await second.remove_snapshot(name)
-        assert second._running[fresh.sandbox_id].record.bundle == "newer"
-        for sandbox_id in (spec.sandbox_id, fresh.sandbox_id):
-            await second.kill(sandbox_id)
-    finally:
-        await second.close()
-        shutil.rmtree(newer)
 
 
 async def test_several_go_on_from_one_snapshot_side_by_side(driver: NamespaceDriver, paused: Paused, names: list[str]) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import socket
 from typing import Any
 
+import pytest
+
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.proxy.exchange import Exchange, Surroundings
 from sandbank.proxy.head import RequestHead, parse_request_head
@@ -103,4 +105,48 @@ async def test_a_resolver_that_breaks_is_answered() -> None:
         await asyncio.sleep(0)
     assert client.refused[0].status == 502
     assert failures
+    await tasks.close()
+
+
+async def test_a_request_that_waits_for_a_sandbox_that_goes_asks_once_more() -> None:
+    """It may have been paused, and traffic wakes it; whoever was killed is not found (contract data-plane §7.4)."""
+    origin, other = _origin(), _origin()
+    tasks = TaskGroup("test", lambda name, error: None)
+    client, resolver = _Client(), _Resolver(Forward(origin, Target("i", 80)))
+    exchange = Exchange(Surroundings(resolver, ProxyLimits(), tasks), client, HEAD, has_body=True)
+    exchange.start()
+    await asyncio.sleep(0)
+    resolver.decision = Forward(other, Target("i", 80))
+    origin.cut()
+    assert (origin.load.requests, other.load.requests, client.refused) == (0, 1, [])
+    await asyncio.sleep(0)
+    other.cut()
+    assert [page.body for page in client.refused] == [b"gone\n"]
+    assert other.load.requests == 0
+    await tasks.close()
+
+
+@pytest.mark.parametrize(("method", "has_body", "asks"), [(b"GET", False, True), (b"GET", True, False), (b"POST", False, False)])
+async def test_a_request_that_a_sandbox_that_goes_may_have_seen_asks_once_more_if_it_may_be_repeated(
+    method: bytes, has_body: bool, asks: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    for end in (near, far):
+        end.setblocking(False)
+    origin = Origin(lambda: near, SANDBOX_POLICY)
+    tasks = TaskGroup("test", lambda name, error: None)
+    client, resolver = _Client(), _Resolver(Forward(origin, Target("i", 80)))
+    head = parse_request_head(method + b" / HTTP/1.1\r\nHost: a")
+    exchange = Exchange(Surroundings(resolver, ProxyLimits(), tasks), client, head, has_body=has_body)
+    exchange.start()
+    with far:
+        assert (await asyncio.get_running_loop().sock_recv(far, 100)).startswith(method)
+        assert not origin.waiting
+        resolver.decision = plain(502, "not found")
+        origin.cut()
+        while not client.refused:
+            await asyncio.sleep(0.01)
+    assert [page.body for page in client.refused] == [b"not found\n" if asks else b"gone\n"]
     await tasks.close()
