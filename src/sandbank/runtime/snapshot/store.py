@@ -57,6 +57,7 @@ class SnapshotFacts:
     default_workdir: str | None = None
     boot_id: str = ""
     has_memory: bool = True
+    cpu: tuple[str, ...] = ()  # what the processor can do that its memory was made on; unknown of older ones
 
 
 class SnapshotStore:
@@ -112,7 +113,7 @@ class SnapshotStore:
                 document["files"] = {key: f"{BUNDLES}/{document['bundle']}/{path}" for key, path in document["files"].items()}
             elif version != FORMAT_VERSION:
                 raise ValueError("its format is of another version")
-            lists = {name: tuple(document[name]) for name in ("layers", "volumes", "mounts", "addresses")}
+            lists = {name: tuple(document.get(name, ())) for name in ("layers", "volumes", "mounts", "addresses", "cpu")}
             return SnapshotFacts(**{**document, **lists})
         except (KeyError, TypeError, ValueError) as error:
             raise InternalError(f"the snapshot {snapshot_id} cannot be read: {error}") from error

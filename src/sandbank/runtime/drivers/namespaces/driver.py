@@ -17,6 +17,7 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.aiokit.teardown import TeardownError, TeardownStack
+from sandbank.artifacts.exchange import Description, Exchange, Manifest
 from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, SandbankError, UnavailableError
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
@@ -319,6 +320,18 @@ class NamespaceDriver:
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Complete ones only."""
         return self._saves.has(snapshot_id)
+
+    def snapshot_names(self) -> list[str]:
+        """Complete ones only."""
+        return self._saves.names()
+
+    async def describe_snapshot(self, snapshot_id: str) -> Description:
+        """Reads its facts."""
+        return await asyncio.to_thread(self._saves.transfer.describe, snapshot_id)
+
+    async def place_snapshot(self, exchange: Exchange, manifest: Manifest) -> None:
+        """Finishes although the caller is cancelled."""
+        await finish(asyncio.to_thread(self._saves.transfer.place, exchange, manifest))
 
     def has_memory(self, snapshot_id: str) -> bool:
         """Of complete ones."""

@@ -28,9 +28,11 @@ from sandbank.runtime.linux.trees import remove_tree
 from sandbank.runtime.network.dial import dial
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.slot import Slot
+from sandbank.runtime.snapshot import cpu_features
 from sandbank.runtime.snapshot.owner import command as criu_command
 from sandbank.runtime.snapshot.owner import write_library
 from sandbank.runtime.snapshot.store import DIRECTORY, HEAPS, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.transfer import Transfer
 
 # Between looks at a CRIU that an earlier driver has left.
 _WRITER_SECONDS = 0.05
@@ -67,6 +69,7 @@ class Saves:
         self._data_dir = data_dir
         self._settings = settings
         self._store = SnapshotStore(data_dir / "sandboxes" / DIRECTORY)
+        self.transfer = Transfer(self._store, data_dir)
         self._root_library = Path()
 
     async def prepare(self) -> None:
@@ -188,6 +191,12 @@ class Saves:
         boots = spec.boots or not facts.has_memory
         if not boots:
             self.check()
+            if lacking := cpu_features.missing(facts.cpu):
+                raise UnavailableError(f"this node's processor lacks what the sandbox may use: {', '.join(lacking)}")
+        if len(spec.volumes) == len(facts.volumes):
+            facts = replace(facts, volumes=tuple(str(volume.directory) for volume in spec.volumes))
+        elif "" in facts.volumes:
+            raise ConflictError("the snapshot's volumes are not known on this node")
         limits = replace(spec.limits, memory_mib=facts.memory_limit_bytes >> 20, disk_mib=facts.disk_limit_bytes >> 20)
         env_vars = {**facts.env_vars, **spec.init.env_vars}
         init = AgentInit(spec.init.access_token, env_vars, facts.default_user, facts.default_workdir)
