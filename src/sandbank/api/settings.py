@@ -118,6 +118,11 @@ class ApiSettings(BaseSettings):
             return self.postgres_connection_string.get_secret_value()
         return sqlite_url(self.data_dir / "sandbank.db")
 
+    artifacts_url: str | None = Field(
+        default=None,
+        description="Object storage that all nodes share, as they are told; here it only matters that there is one: what a node has saved"
+        " is then resumed, and removed, by others when it is away.",
+    )
     volumes_enabled: bool = Field(default=True, description="Whether teams may have volumes.")
     volumes_shared: bool = Field(
         default=False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from sandbank.artifacts.archive import Packing, unpack
 from sandbank.artifacts.builds import check_name
 from sandbank.artifacts.remote import Remote
-from sandbank.domain.errors import InternalError, InvalidError
+from sandbank.domain.errors import InternalError, InvalidError, UnavailableError
 
 FORMAT_VERSION = 1
 TEMPLATE, SNAPSHOT = "template", "snapshot"
@@ -68,6 +69,11 @@ class Exchange:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Have what other threads are at fail within moments, with `UnavailableError`."""
+        self._is_closed = True
 
     def has(self, build_id: str) -> bool:
         """Whether the build can be fetched."""
@@ -110,7 +116,7 @@ class Exchange:
         """Unpack one part into an empty directory; a part that is a file appears there under its own name."""
         archive = manifest.parts[name]
         try:
-            unpack(self._remote.stream(archive.key), directory, archive.sha256, f"{archive.key} in storage")
+            unpack(self._while_open(self._remote.stream(archive.key)), directory, archive.sha256, f"{archive.key} in storage")
         except FileNotFoundError as error:
             raise InternalError(f"{archive.key} is gone from storage") from error
 
@@ -118,6 +124,12 @@ class Exchange:
         """Forget a build and what is its alone; shared parts stay. Idempotent."""
         self._remote.delete([_manifest_key(build_id)])
         self._remote.delete(self._remote.list(f"snapshots/{check_name(build_id)}/"))
+
+    def _while_open(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            if self._is_closed:
+                raise UnavailableError("this node is stopping")
+            yield chunk
 
     def _store_part(self, build_id: str, part: Part) -> tuple[Archive, bool]:
         if not part.is_shared:
@@ -131,7 +143,7 @@ class Exchange:
 
     def _put(self, key: str, part: Part) -> Archive:
         packing = Packing(part.path) if part.path.is_dir() else Packing(part.path.parent, part.path.name)
-        self._remote.put(key, packing)
+        self._remote.put(key, self._while_open(packing))
         return Archive(key, packing.sha256, packing.size)
 
 

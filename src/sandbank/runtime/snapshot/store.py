@@ -15,13 +15,12 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sandbank.artifacts.shared_parts import BUNDLES
 from sandbank.domain.errors import InternalError, InvalidError
 from sandbank.runtime.linux import btrfs
 from sandbank.runtime.linux.trees import remove_tree
 
 FORMAT_VERSION = 2
-# Below the node's data directory: what the first process and the agent are made of.
-BUNDLES, HEAPS = "bundles", "heaps"
 DIRECTORY = ".snapshots"  # below the homes, with whose files it shares blocks
 _DATA, _MEMORY, _FACTS = "data", "memory", "snapshot.json"
 _ASIDE, _TRASH = ".making-", ".gone-"

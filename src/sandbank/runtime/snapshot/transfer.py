@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sandbank.artifacts.exchange import SNAPSHOT, Description, Exchange, Manifest, Part
+from sandbank.artifacts.shared_parts import BUNDLES, HEAPS, LAYERS, SharedParts
 from sandbank.domain.errors import ConflictError, InternalError
 from sandbank.runtime.linux import btrfs
-from sandbank.runtime.linux.trees import remove_tree
-from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.store import SnapshotFacts, SnapshotStore
 
-_LAYERS = "layers"
 _DATA, _MEMORY = "data", "memory"
-# Below the node's data directory, by kind: what other snapshots, or builds, may need as well.
-_PLACES = {_LAYERS: Path("artifacts", "layers"), BUNDLES: Path(BUNDLES), HEAPS: Path(HEAPS)}
-_ASIDE = ".fetching-"
 
 
 class Transfer:
@@ -29,7 +20,7 @@ class Transfer:
 
     def __init__(self, store: SnapshotStore, data_dir: Path) -> None:
         self._store = store
-        self._data_dir = data_dir
+        self._shared = SharedParts(data_dir)
 
     def describe(self, snapshot_id: str) -> Description:
         """What another node needs; `ConflictError` when there is no such snapshot."""
@@ -37,12 +28,12 @@ class Transfer:
         if facts is None:
             raise ConflictError(f"there is no snapshot {snapshot_id}")
         layers = [Path(layer) for layer in facts.layers]
-        shared = [f"{_LAYERS}/{layer.name}" for layer in layers]
+        shared = [f"{LAYERS}/{layer.name}" for layer in layers]
         if facts.bundle:
             shared.append(f"{BUNDLES}/{facts.bundle}")
         shared += sorted({path for path in facts.files.values() if path.startswith(f"{HEAPS}/")})
-        parts = [Part(name, self.place_of(name)) for name in shared]
-        if any(layer != self.place_of(f"{_LAYERS}/{layer.name}") for layer in layers):
+        parts = [Part(name, self._shared.place_of(name)) for name in shared]
+        if any(layer != self._shared.place_of(f"{LAYERS}/{layer.name}") for layer in layers):
             raise InternalError(f"snapshot {snapshot_id} has layers from elsewhere than this node's artefacts")
         parts.append(Part(_DATA, self._store.data(snapshot_id)))
         if facts.has_memory:
@@ -50,32 +41,9 @@ class Transfer:
         document = asdict(facts) | {"layers": [layer.name for layer in layers], "volumes": len(facts.volumes)}
         return Description(SNAPSHOT, document, tuple(parts))
 
-    def place_of(self, name: str) -> Path:
-        """Where a shared part belongs."""
-        kind, _, identity = name.partition("/")
-        return self._data_dir / _PLACES[kind] / identity
-
-    def fetch_shared(self, exchange: Exchange, manifest: Manifest) -> None:
-        """Put in place every shared part that this node lacks, complete or absent."""
-        for name in manifest.parts:
-            kind, _, identity = name.partition("/")
-            if identity and kind in _PLACES and not self.place_of(name).exists():
-                self._fetch(exchange, manifest, name)
-
-    def _fetch(self, exchange: Exchange, manifest: Manifest, name: str) -> None:
-        place = self.place_of(name)
-        with _aside(place.parent) as aside:
-            exchange.fetch(manifest, name, aside)
-            subprocess.run(["sync", "--file-system", str(aside)], check=True)
-            found = aside / place.name if name.startswith(f"{HEAPS}/") else aside
-            with contextlib.suppress(OSError):  # somebody else's is as good
-                found.rename(place)
-        if not place.exists():
-            raise InternalError(f"{name} could not be put in place")
-
     def place(self, exchange: Exchange, manifest: Manifest) -> None:
         """Have the snapshot on this node, complete or absent, with all it needs."""
-        self.fetch_shared(exchange, manifest)
+        self._shared.fetch(exchange, manifest)
         facts = self._facts(manifest)
         memory = self._store.begin(facts.snapshot_id)
         try:
@@ -96,7 +64,7 @@ class Transfer:
         """As on this node. Of volumes only the number is kept: which directories they are here, whoever resumes it says."""
         try:
             document: dict[str, Any] = dict(manifest.document)
-            layers = tuple(str(self.place_of(f"{_LAYERS}/{name}")) for name in document["layers"])
+            layers = tuple(str(self._shared.place_of(f"{LAYERS}/{name}")) for name in document["layers"])
             lists = {name: tuple(document[name]) for name in ("mounts", "addresses", "cpu")}
             facts = SnapshotFacts(**document | lists | {"layers": layers, "volumes": ("",) * int(document["volumes"])})
             outside = [path for path in facts.files.values() if path.split("/")[0] not in (BUNDLES, HEAPS) or ".." in path.split("/")]
@@ -108,16 +76,4 @@ class Transfer:
 
 
 def _name(layer: str) -> str:
-    return f"{_LAYERS}/{layer}"
-
-
-@contextmanager
-def _aside(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-    aside = parent / f"{_ASIDE}{uuid.uuid4().hex}"
-    aside.mkdir(mode=0o755)
-    try:
-        yield aside
-    finally:
-        if aside.exists():
-            remove_tree(aside)
+    return f"{LAYERS}/{layer}"

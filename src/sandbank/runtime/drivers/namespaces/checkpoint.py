@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from sandbank.artifacts.shared_parts import BUNDLES, HEAPS
 from sandbank.contracts.criu_rpc import CRIU_CGROUPS_IGNORE, CRIU_DUMP, CRIU_LOCK_SKIP, CriuOptions
 from sandbank.domain.errors import ConflictError, UnavailableError
 from sandbank.runtime.drivers.namespaces.home import Record
 from sandbank.runtime.linux.libc import CLONE_NEWNET
 from sandbank.runtime.snapshot import cpu_features, criu, tree
-from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
+from sandbank.runtime.snapshot.store import SnapshotFacts
 
 LOG = "dump.log"
 _LOG_LEVEL = 2

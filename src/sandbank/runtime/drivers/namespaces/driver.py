@@ -18,6 +18,7 @@ import structlog
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.aiokit.teardown import TeardownError, TeardownStack
 from sandbank.artifacts.exchange import Description, Exchange, Manifest
+from sandbank.artifacts.shared_parts import BUNDLES, HEAPS
 from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, SandbankError, UnavailableError
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
@@ -47,7 +48,7 @@ from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
-from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
+from sandbank.runtime.snapshot.store import SnapshotFacts
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer, outgoing
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sandbank.artifacts.shared_parts import HEAPS, SharedParts
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError, UnavailableError
 from sandbank.runtime.cgroup.group import Group
 from sandbank.runtime.driver import AgentInit, SandboxSpec
@@ -31,7 +32,7 @@ from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.snapshot import cpu_features
 from sandbank.runtime.snapshot.owner import command as criu_command
 from sandbank.runtime.snapshot.owner import write_library
-from sandbank.runtime.snapshot.store import DIRECTORY, HEAPS, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
 from sandbank.runtime.snapshot.transfer import Transfer
 
 # Between looks at a CRIU that an earlier driver has left.
@@ -82,6 +83,7 @@ class Saves:
                 while await asyncio.to_thread(self._store.writers):  # noqa: ASYNC110  # what is awaited happens in another process
                     await asyncio.sleep(_WRITER_SECONDS)
         await asyncio.to_thread(self._store.sweep)
+        await asyncio.to_thread(SharedParts(self._data_dir).sweep)
         self._root_library = await asyncio.to_thread(write_library, self._data_dir)
 
     def names(self) -> list[str]:
