@@ -45,6 +45,7 @@ class Instance:
     subnet: str
     uid_base: int
     first_port: int
+    paused_memory_percent: float = 0.0  # so that what is resumed comes from disk; its default is tried where this is set
     extra: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -83,6 +84,7 @@ class Instance:
             "SANDBANK_ORCHESTRATOR_PROXY_PORT": str(self.first_port + 2007),
             "SANDBANK_ORCHESTRATOR_PORT": str(self.first_port + 2008),
             "SANDBANK_TEMPLATE_MIRRORS": "node",
+            "SANDBANK_PAUSED_MEMORY_PERCENT": str(self.paused_memory_percent),
             "SANDBANK_EGRESS_CA_BUNDLE": str(self.egress_ca_bundle),
         }
         return environment | self.extra

@@ -41,6 +41,8 @@ class Sandbox:
     volume_mounts: tuple[tuple[str, str], ...] = ()  # name and path
     iam_tokens: Mapping[str, str] = field(default_factory=dict)  # audiences of workload tokens, by name
     auto_pause: bool = False  # what becomes of it at its end
+    auto_pause_memory: bool = True  # and whether more than its files is saved then
+    has_memory: bool = True  # of its save, if it is paused
     auto_resume: bool = False  # whether traffic wakes it once it is paused
     egress_proxy_password: str | None = field(default=None, repr=False)
     egress_proxy_ca_cert: str | None = field(default=None, repr=False)

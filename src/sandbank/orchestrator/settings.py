@@ -64,6 +64,13 @@ class OrchestratorSettings(BaseSettings):
         ge=1,
         description="Sandboxes started at the same time, the others wait; by default 4 per CPU, since a start mostly waits.",
     )
+    paused_memory_percent: float = Field(
+        default=10.0,
+        ge=0,
+        le=100,
+        description="Share of this machine's memory that paused sandboxes may stay in, frozen, when they are on disk already: going on from"
+        " there takes milliseconds. They give way when less than a tenth of the memory is available; 0 keeps none.",
+    )
     volumes_dir: Path | None = Field(
         default=None,
         description="Directory of volumes; by default beside the sandboxes' files, whose quotas then hold for them, too. On a file system"

@@ -67,7 +67,9 @@ def _namespaces(settings: OrchestratorSettings, secrets: SecretSource) -> Driver
     criu = find_criu(settings.criu)
     if criu.problem:
         structlog.get_logger("sandbank.orchestrator").warning("memory of sandboxes cannot be saved", reason=criu.problem, fix=criu.fix)
-    options = NamespaceSettings(egress_ca_bundle=settings.egress_ca_bundle, criu=criu.usable_path)
+    options = NamespaceSettings(
+        egress_ca_bundle=settings.egress_ca_bundle, criu=criu.usable_path, frozen_share=settings.paused_memory_percent / 100
+    )
     return NamespaceDriver(settings.layout, options, secrets)
 
 

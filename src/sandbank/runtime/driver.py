@@ -98,7 +98,8 @@ class VolumeMount:
 class SandboxSpec:
     """One sandbox to be. `layers` are directories with root-owned, unshifted files, lowest first; none is ever written to.
 
-    With a `snapshot_id` it goes on where that snapshot was taken: layers, memory and disk limits are the snapshot's.
+    With a `snapshot_id` it goes on where that snapshot was taken: layers, memory and disk limits are the snapshot's. If it `boots`, or the
+    snapshot has no memory, only the files are: its agent starts anew, with the variables and defaults that it was told before.
     """
 
     sandbox_id: str
@@ -111,6 +112,7 @@ class SandboxSpec:
     volumes: tuple[VolumeMount, ...] = ()
     hostname: str = "e2b.local"
     snapshot_id: str | None = None
+    boots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,20 +199,25 @@ class Driver(Protocol):
         """
         ...
 
-    async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def pause(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """Write memory and files to disk as the snapshot of that name, and end the sandbox; on disk, whole, when it returns.
 
-        Finishes although the caller is cancelled. `ConflictError` with the reason when the sandbox cannot be saved, `UnavailableError` when
-        there is no room: it runs on as if nothing had been. `NotFoundError` when there is no such sandbox.
+        Without `memory` the files alone, as they are at one moment: whoever goes on from them boots. Finishes although the caller is
+        cancelled. `ConflictError` with the reason when the sandbox cannot be saved, `UnavailableError` when there is no room: it runs on as
+        if nothing had been. `NotFoundError` when there is no such sandbox.
         """
         ...
 
-    async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def checkpoint(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """As `pause`, but the sandbox stands still only while it is saved and runs on."""
         ...
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Whether a sandbox can be continued from it on this node."""
+        ...
+
+    def has_memory(self, snapshot_id: str) -> bool:
+        """Whether that snapshot has more than files."""
         ...
 
     async def remove_snapshot(self, snapshot_id: str) -> None:

@@ -32,7 +32,13 @@ _PLAIN = {
     "network": "network",
 }
 # As the ones above, but absent from records of older releases.
-_NEWER = {"auto_pause": "autoPause", "egress_proxy_password": "egressProxyPassword", "egress_proxy_ca_cert": "egressProxyCaCert"}
+_NEWER = {
+    "auto_pause": "autoPause",
+    "auto_pause_memory": "autoPauseMemory",
+    "has_memory": "hasMemory",
+    "egress_proxy_password": "egressProxyPassword",
+    "egress_proxy_ca_cert": "egressProxyCaCert",
+}
 _TIMES = {"started_at": "startTime", "end_at": "endTime"}
 FIELDS = frozenset((*_PLAIN, *_NEWER, *_TIMES, "max_length_hours", "metadata", "state", "volume_mounts", "iam_tokens", "auto_resume"))
 """What is kept of a record: all of it, or a restart would lose the rest."""

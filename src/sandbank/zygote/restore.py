@@ -65,7 +65,7 @@ def furnish(request_fd: int, mountns_fd: int, netns_fd: int, ipcns_fd: int, user
         step = "build the stage"
         os.makedirs(STAGE, 0o755, exist_ok=True)
         stage.prepare(STAGE, request.layers, request.upper, userns_fd, request.show_cgroups, request.volumes)
-        resources.prepare(request.memory_bytes, request.cpu_count, request.base_uid)
+        resources.prepare(request.memory_bytes, request.cpu_count, request.base_uid, request.boot_id)
         _own_queues(request.base_uid)
         step = "enter the user namespace"
         libc.setns(userns_fd, libc.CLONE_NEWUSER)

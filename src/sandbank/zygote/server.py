@@ -14,14 +14,14 @@ from collections.abc import Callable
 from sandbank.envd import agent
 from sandbank.runtime.drivers.namespaces import spawn_request
 from sandbank.runtime.linux import privileges, title
-from sandbank.zygote import namespaces, spawn
+from sandbank.zygote import heap, namespaces, spawn
 
 _MAX_DATAGRAM = 4096
 _MAX_DESCRIPTORS = 8
 
 
-def serve(descriptor: int) -> None:
-    """Answer requests until the other end of `descriptor`, a SOCK_SEQPACKET socket, is closed.
+def serve(descriptor: int, heap_path: str) -> None:
+    """Answer requests until the other end of `descriptor`, a SOCK_SEQPACKET socket, is closed. `heap_path` is for a file of its own.
 
     Everything that a sandbox will need has been imported when the first request is taken: after its pivot the node's files are gone.
     """
@@ -36,6 +36,10 @@ def serve(descriptor: int) -> None:
     # Keeps the collector from touching, and so copying, pages that every sandbox shares.
     gc.collect()
     gc.freeze()
+    try:
+        heap.move_into(heap_path)
+    except OSError as error:  # sandboxes will do without, at the price of larger snapshots
+        sys.stderr.write(f"zygote: its memory is not in a file: {error}\n")
     control.send(b"ready")
     poll = select.poll()
     poll.register(control, select.POLLIN)

@@ -92,7 +92,8 @@ def _become_init(request: SpawnRequest, report_fd: int) -> None:
         socket.sethostname(request.hostname)
         step = "mount the root file system"
         paths = [path for _, path in request.volumes]
-        root.enter(len(request.layers), request.hostname, request.shared_memory_bytes, request.memory_bytes, request.cpu_count, paths)
+        sizes = (request.shared_memory_bytes, request.memory_bytes, request.cpu_count)
+        root.enter(len(request.layers), request.hostname, *sizes, request.boot_id, paths)
         step = "let go of the node's descriptors"
         _keep_only(report_fd)
         step = "listen"

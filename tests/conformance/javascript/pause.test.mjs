@@ -103,3 +103,25 @@ test('forks go on where their parent is', async () => {
     await parent.kill()
   }
 })
+
+test('without its memory it boots', async () => {
+  const sandbox = await Sandbox.create({ timeoutMs: 120_000, envs: { KEPT: 'variable' } })
+  const bootId = () => sandbox.files.read('/proc/sys/kernel/random/boot_id')
+  try {
+    await sandbox.files.write('/home/user/kept', 'file')
+    const before = await bootId()
+    await sandbox.pause()
+    await Sandbox.connect(sandbox.sandboxId)
+    assert.equal(await bootId(), before)
+    await sandbox.pause({ keepMemory: false })
+    await Sandbox.connect(sandbox.sandboxId)
+    const second = await bootId()
+    assert.notEqual(second, before)
+    assert.equal((await sandbox.commands.run('cat /home/user/kept; echo $KEPT')).stdout, 'filevariable\n')
+    await sandbox.pause()
+    await Sandbox.connect(sandbox.sandboxId, { onResume: 'reboot' })
+    assert.notEqual(await bootId(), second)
+  } finally {
+    await sandbox.kill()
+  }
+})

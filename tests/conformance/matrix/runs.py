@@ -15,7 +15,6 @@ from tests.product.instance import SEEDED_API_KEY, Instance
 
 AT_ONCE = 3
 NOT_YET = {
-    "snapshots": "cannot snapshot sandboxes yet",
     "running_code": "port is not open",
 }
 """What the product does not have: refused with these words. There is no template yet whose sandboxes run code by themselves."""

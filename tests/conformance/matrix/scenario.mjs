@@ -180,7 +180,13 @@ const checks = {
 
   async snapshots(sandbox) {
     if (!sandbox.createSnapshot) throw new Absent()
-    await sandbox.createSnapshot()
+    const { snapshotId } = await sandbox.createSnapshot()
+    const listed = await sandbox.listSnapshots().nextItems()
+    assert.ok(listed.some((snapshot) => snapshot.snapshotId === snapshotId))
+    const copy = await e2b.Sandbox.create(snapshotId)
+    assert.equal(await copy.files.read('/tmp/paused'), 'kept')
+    await copy.kill()
+    assert.equal(await e2b.Sandbox.deleteSnapshot(snapshotId), true)
   },
 
   async forking(sandbox) {

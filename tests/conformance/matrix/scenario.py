@@ -245,7 +245,12 @@ def pausing(sandbox: Any) -> None:
 
 @check
 def snapshots(sandbox: Any) -> None:
-    needs(sandbox, "create_snapshot")()
+    taken = needs(sandbox, "create_snapshot")()
+    assert taken.snapshot_id in {snapshot.snapshot_id for snapshot in sandbox.list_snapshots().next_items()}
+    copy = type(sandbox).create(taken.snapshot_id)
+    assert copy.files.read("/tmp/paused") == "kept"
+    copy.kill()
+    assert type(sandbox).delete_snapshot(taken.snapshot_id)
 
 
 @check

@@ -112,9 +112,6 @@ async def test_errors_are_the_contracts(api: LiveApi) -> None:
     for operation, sent in (("timeout", {"timeout": 10}), ("refreshes", {})):
         refused(await api.client.post(f"/sandboxes/{sandbox_id}/{operation}", json=sent), 404, "doesn't exist")
     refused(await api.client.put(f"/sandboxes/{sandbox_id}/network", json={}), 404, "doesn't exist")
-    without_memory = await api.client.post(f"/v2/sandboxes/{sandbox_id}/connect", json={"memory": False})
-    refused(without_memory, 400, "without its memory")
-    assert without_memory.json()["error_code"] == "sandbox_memory_override_disabled"
     for operation in ("pause", "resume", "connect"):
         refused(await api.client.post(f"/sandboxes/not_an_id/{operation}", json={"timeout": 10}), 400, "Invalid sandbox ID")
         refused(await api.client.post(f"/sandboxes/iabsent/{operation}", json={"timeout": 10}), 404, "doesn't exist")

@@ -65,11 +65,6 @@ async def test_errors_have_their_classes(api: LiveApi) -> None:
         await AsyncSandbox.create(**(options(api) | {"api_key": "e2b_" + "0" * 40}))
     with pytest.raises(SandboxException, match="template 'absent' not found"):
         await AsyncSandbox.create("absent", **options(api))
-    sandbox = await AsyncSandbox.create(**options(api))
-    with pytest.raises(SandboxException, match="cannot pause a sandbox without its memory"):
-        await sandbox.pause(mode="filesystem")
-    with pytest.raises(SandboxException, match="cannot snapshot sandboxes yet"):
-        await sandbox.create_snapshot()
     with pytest.raises(SandboxException, match="Timeout cannot be greater than 24 hours"):
         await AsyncSandbox.create(timeout=25 * 3600, **options(api))
 

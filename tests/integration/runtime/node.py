@@ -28,9 +28,10 @@ LAYOUT = NodeLayout(
 FREE_SLOTS = 4
 
 
-def make_driver() -> NamespaceDriver:
-    """One with few slots ahead; not started."""
-    return NamespaceDriver(LAYOUT, NamespaceSettings(free_slots=FREE_SLOTS, criu=find_criu(None).usable_path))
+def make_driver(*, frozen_share: float = 0.0) -> NamespaceDriver:
+    """One with few slots ahead, and no paused sandbox in memory unless told; not started."""
+    settings = NamespaceSettings(free_slots=FREE_SLOTS, criu=find_criu(None).usable_path, frozen_share=frozen_share)
+    return NamespaceDriver(LAYOUT, settings)
 
 
 def new_spec(*, memory_mib: int = 256, pids: int = 256) -> SandboxSpec:

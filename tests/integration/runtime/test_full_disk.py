@@ -7,7 +7,6 @@ import dataclasses
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 

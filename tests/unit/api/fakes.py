@@ -68,6 +68,7 @@ class FakeNodes:
         self.abandoned: set[str] = set()
         self.delete_error: SandbankError | None = None
         self.saves: set[str] = set()
+        self.without_memory: set[str] = set()
         self.pause_errors: list[SandbankError] = []
         self.pause_gate: asyncio.Event | None = None
 
@@ -120,6 +121,8 @@ class FakeNodes:
         if self.running.pop(sandbox.sandbox_id, None) is None:
             raise NotFoundError("sandbox not found")
         self.saves.add(build_id)
+        if not sandbox.has_memory:
+            self.without_memory.add(build_id)
 
     async def checkpoint(self, sandbox: Sandbox, build_id: str) -> None:
         self.calls.append(("checkpoint", sandbox.node_id))
@@ -130,6 +133,8 @@ class FakeNodes:
         if sandbox.sandbox_id not in self.running:
             raise NotFoundError("sandbox not found")
         self.saves.add(build_id)
+        if not sandbox.has_memory:
+            self.without_memory.add(build_id)
 
     def discard(self, node_id: str, build_id: str) -> None:
         self.saves.discard(build_id)

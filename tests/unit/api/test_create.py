@@ -52,7 +52,6 @@ async def test_private_ingress_gets_a_traffic_token(core: Core) -> None:
         ({"timeout_seconds": 0, "auto_pause": True}, InvalidError, "Timeout must be greater than 0"),
         ({"timeout_seconds": 3601}, InvalidError, "Timeout cannot be greater than 1 hours"),
         ({"auto_pause_memory": False}, InvalidError, "autoPauseMemory=false only applies when autoPause is true."),
-        ({"auto_pause": True, "auto_pause_memory": False}, InvalidError, "autoPauseMemory=false is not supported"),
         ({"secure": False, "network": {"allowPublicTraffic": False}}, InvalidError, "You cannot create a sandbox without public access"),
         ({"network": {"maskRequestHost": "localhost:x"}}, InvalidError, "mask request host is not valid"),
         ({"metadata": {"a": "é" * 8192, "b": ""}}, InvalidError, "metadata has 16386 bytes, and at most 16384 are kept with a sandbox"),

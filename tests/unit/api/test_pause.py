@@ -211,6 +211,25 @@ async def test_at_its_end_it_is_paused_if_that_was_asked_for(core: Core, sandbox
     assert await _paused(core) == [sandbox.sandbox_id]
 
 
+@pytest.mark.parametrize("memory", [True, False])
+async def test_what_is_saved_is_what_was_asked_for(core: Core, sandbox: Sandbox, memory: bool) -> None:
+    await core.pauser.pause(TEAM, sandbox.sandbox_id, memory=memory)
+    assert (core.nodes.without_memory == core.nodes.saves) is not memory
+    saved = await core.paused.get_own(TEAM, sandbox.sandbox_id)
+    assert saved.sandbox.has_memory is memory
+    back, _ = await core.resumer.connect(TEAM, sandbox.sandbox_id, 60)
+    assert (back.has_memory, back.auto_pause_memory) == (True, True)
+
+
+async def test_at_its_end_its_memory_is_saved_unless_it_was_not_to_be(core: Core) -> None:
+    made = await core.creator.create(TEAM, CreateSandbox("base", 300, secure=True, auto_pause=True, auto_pause_memory=False))
+    core.clock.pass_by(minutes=5)
+    await core.expirer.expire(made)
+    assert core.nodes.without_memory == core.nodes.saves != set()
+    back, _ = await core.resumer.connect(TEAM, made.sandbox_id, 60)
+    assert back.auto_pause_memory is False
+
+
 async def test_one_that_cannot_be_paused_at_its_end_runs_on_for_a_while_and_no_longer(core: Core, sandbox: Sandbox) -> None:
     core.nodes.pause_errors = [ConflictError("an io_uring is open")] * 2
     core.clock.pass_by(minutes=5)

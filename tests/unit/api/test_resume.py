@@ -112,14 +112,16 @@ async def test_what_is_not_there_is_not_found(core: Core, sandbox: Sandbox) -> N
         await core.resumer.connect(TEAM, "iabsent", 72 * 3600)
 
 
-async def test_what_this_release_cannot_do_is_refused_and_it_stays_paused(core: Core, sandbox: Sandbox) -> None:
-    for attempt in (
-        core.resumer.connect(TEAM, sandbox.sandbox_id, 60, memory=False),
-        core.resumer.resume(TEAM, sandbox.sandbox_id, 60, memory=False),
-    ):
-        with pytest.raises(InvalidError) as refusal:
-            await attempt
-        assert refusal.value.error_code == "sandbox_memory_override_disabled"
+async def test_without_its_memory_it_boots(core: Core, sandbox: Sandbox) -> None:
+    """Newer clients' `on_resume="reboot"`."""
+    for memory, boots in ((None, False), (True, False), (False, True)):
+        for resume in (core.resumer.connect, core.resumer.resume):
+            await resume(TEAM, sandbox.sandbox_id, 60, memory=memory)
+            assert core.nodes.starts[sandbox.sandbox_id].boots is boots
+            await core.pauser.pause(TEAM, sandbox.sandbox_id)
+
+
+async def test_a_timeout_of_nothing_leaves_it_paused(core: Core, sandbox: Sandbox) -> None:
     with pytest.raises(InvalidError, match="Timeout must be greater than 0"):
         await core.resumer.connect(TEAM, sandbox.sandbox_id, 0)
     assert core.nodes.running == {}

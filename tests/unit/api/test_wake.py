@@ -125,6 +125,15 @@ async def test_traffic_wakes_a_paused_sandbox_once(core: Core) -> None:
     assert set(core.routes.routes) == {sandbox_id}
 
 
+async def test_traffic_does_not_boot_one_without_memory(core: Core) -> None:
+    """Step 2."""
+    sandbox = await core.creator.create(TEAM, CreateSandbox("base", 420, secure=True, auto_resume=True))
+    await core.pauser.pause(TEAM, sandbox.sandbox_id, memory=False)
+    with pytest.raises(ConflictError, match="filesystem-only snapshot must be resumed explicitly"):
+        await _waker(core).wake(WakeRequest(sandbox.sandbox_id, 8080))
+    assert core.nodes.running == {}
+
+
 @pytest.mark.parametrize(("created_seconds", "woken_seconds"), [(420, 420), (15, 300), (3600, 3600)])
 async def test_it_is_woken_for_the_timeout_of_its_creation(core: Core, created_seconds: int, woken_seconds: int) -> None:
     """Step 5: whatever was set since, and five minutes at least."""

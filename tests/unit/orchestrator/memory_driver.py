@@ -20,6 +20,7 @@ class Kernel:
     sandboxes: dict[str, SandboxSpec] = field(default_factory=dict)
     leftovers: set[str] = field(default_factory=set)
     snapshots: dict[str, SandboxSpec] = field(default_factory=dict)
+    without_memory: set[str] = field(default_factory=set)
 
 
 class MemoryDriver:
@@ -65,7 +66,7 @@ class MemoryDriver:
             self.creating -= 1
             self.kernel.leftovers.discard(spec.sandbox_id)
 
-    async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def pause(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         if sandbox_id not in self.kernel.sandboxes:
             raise NotFoundError(f"sandbox {sandbox_id} not found")
         self.pauses += 1
@@ -75,17 +76,26 @@ class MemoryDriver:
         if sandbox_id not in self.kernel.sandboxes:
             raise NotFoundError(f"sandbox {sandbox_id} not found")
         self.kernel.snapshots[snapshot_id] = self.kernel.sandboxes.pop(sandbox_id)
+        self._note(snapshot_id, memory)
 
-    async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def checkpoint(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         if sandbox_id not in self.kernel.sandboxes:
             raise NotFoundError(f"sandbox {sandbox_id} not found")
         await self.gate.wait()
         if self.pause_failure is not None:
             raise self.pause_failure
         self.kernel.snapshots[snapshot_id] = self.kernel.sandboxes[sandbox_id]
+        self._note(snapshot_id, memory)
+
+    def _note(self, snapshot_id: str, memory: bool) -> None:
+        if not memory:
+            self.kernel.without_memory.add(snapshot_id)
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         return snapshot_id in self.kernel.snapshots
+
+    def has_memory(self, snapshot_id: str) -> bool:
+        return self.has_snapshot(snapshot_id) and snapshot_id not in self.kernel.without_memory
 
     async def remove_snapshot(self, snapshot_id: str) -> None:
         self.kernel.snapshots.pop(snapshot_id, None)

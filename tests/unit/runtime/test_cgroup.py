@@ -128,3 +128,26 @@ def test_limits_on_version_1(tmp_path: Path) -> None:
     assert (tmp_path / "memory/p/i1/memory.kmem.tcp.limit_in_bytes").read_text(encoding="ascii") == str(128 << 20)
     assert (tmp_path / "cpu/p/i1/cpu.cfs_quota_us").read_text(encoding="ascii") == "200000"
     assert (tmp_path / "pids/p/i1/pids.max").read_text(encoding="ascii") == "100"
+
+
+@pytest.mark.parametrize("is_unified", [True, False])
+def test_freezing_and_thawing(tmp_path: Path, is_unified: bool) -> None:
+    directory = tmp_path / "p" / "g"
+    directory.mkdir(parents=True)
+    names = ("cgroup.freeze", "cgroup.events") if is_unified else ("freezer.state",)
+    for name in names:
+        (directory / name).touch()
+    group = Groups(Hierarchy(tmp_path, {}) if is_unified else Hierarchy(None, {"freezer": tmp_path}), "p").group("g")
+    assert group.can_freeze
+    group.freeze()
+    assert (directory / names[0]).read_text() == ("1" if is_unified else "FROZEN")
+    (directory / names[-1]).write_text("populated 1\nfrozen 1\n" if is_unified else "FROZEN\n")
+    assert group.is_frozen()
+    group.thaw()
+    assert (directory / names[0]).read_text().rstrip() in ("0", "THAWED")
+
+
+def test_version_1_without_the_freezer(tmp_path: Path) -> None:
+    group = Groups(Hierarchy(None, {"memory": tmp_path}), "p").group("g")
+    assert not group.can_freeze
+    group.thaw()

@@ -59,6 +59,7 @@ def create_request(start: SandboxStart, execution_id: str, now: datetime) -> San
         requested_timeout_seconds=start.requested_timeout_seconds,
         snapshot=start.snapshot_env_id is not None,
         auto_pause=start.auto_pause,
+        auto_pause_filesystem_only=not start.auto_pause_memory,
     )
     if template.alias is not None:
         config.alias = template.alias
@@ -76,7 +77,9 @@ def create_request(start: SandboxStart, execution_id: str, now: datetime) -> San
     for name, audience in start.iam_tokens.items():
         config.iam.tokens[name].CopyFrom(SandboxIamToken(audience=audience, token_type="JWT-SVID"))  # noqa: S106  # a kind
     end_at = now + timedelta(seconds=start.timeout_seconds)
-    return SandboxCreateRequest(sandbox=config, start_time=to_timestamp(now), end_time=to_timestamp(end_at))
+    return SandboxCreateRequest(
+        sandbox=config, start_time=to_timestamp(now), end_time=to_timestamp(end_at), filesystem_boot=start.boots or None
+    )
 
 
 def _network(start: SandboxStart) -> SandboxNetworkConfig:
@@ -151,6 +154,7 @@ def read_running(running: RunningSandbox, node_id: str) -> Sandbox:
         volume_mounts=tuple((mount.name, mount.path) for mount in config.volumeMounts),
         iam_tokens={name: token.audience for name, token in config.iam.tokens.items()},
         auto_pause=config.auto_pause,
+        auto_pause_memory=not config.auto_pause_filesystem_only,
         auto_resume=config.auto_resume.policy == "any",
         egress_proxy_password=egress.egress_proxy_password or None,
         egress_proxy_ca_cert=egress.egress_proxy_tls.ca_cert or None,

@@ -119,12 +119,15 @@ class NodePool:
 
     async def pause(self, sandbox: Sandbox, env_id: str, build_id: str) -> None:
         """See `sandbank.api.core.ports.SnapshotNodes.pause`."""
-        request = SandboxPauseRequest(sandbox_id=sandbox.sandbox_id, template_id=env_id, build_id=build_id)
+        request = SandboxPauseRequest(
+            sandbox_id=sandbox.sandbox_id, template_id=env_id, build_id=build_id, filesystem_only=not sandbox.has_memory
+        )
         await self._get(sandbox.node_id).client.pause(request)
 
     async def checkpoint(self, sandbox: Sandbox, build_id: str) -> None:
         """See `sandbank.api.core.ports.SnapshotNodes.checkpoint`."""
-        await self._get(sandbox.node_id).client.checkpoint(SandboxCheckpointRequest(sandbox_id=sandbox.sandbox_id, build_id=build_id))
+        request = SandboxCheckpointRequest(sandbox_id=sandbox.sandbox_id, build_id=build_id, filesystem_only=not sandbox.has_memory)
+        await self._get(sandbox.node_id).client.checkpoint(request)
 
     def discard(self, node_id: str, build_id: str) -> None:
         """See `sandbank.api.core.ports.SnapshotNodes.discard`. A node that is away keeps it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sandbank.api.core.access import not_found
 from sandbank.api.core.loss import is_lost
@@ -47,8 +47,8 @@ class Checkpointer:
         self._nodes = nodes
         self._routes = routes
 
-    async def take(self, team: Team, sandbox_id: str, build_id: str, purpose: Purpose) -> Sandbox:
-        """The sandbox as it was when its node saved it under the name of that build.
+    async def take(self, team: Team, sandbox_id: str, build_id: str, purpose: Purpose, *, memory: bool = True) -> Sandbox:
+        """The sandbox as it was when its node saved it under the name of that build, without `memory` only its files.
 
         `NotFoundError`; `InvalidError` for an agent that is too old, and for volumes that are not to be saved; `ConflictError` when it is
         being saved already or cannot be saved, with the reason; `UnavailableError` when its node cannot do it now; `InternalError` where
@@ -70,15 +70,15 @@ class Checkpointer:
             raise ConflictError(purpose.paused.format(sandbox_id))
         if not transition.owned:
             raise ConflictError(f"Sandbox '{sandbox_id}' cannot be {purpose.done} while in 'snapshotting' state")
-        await self._work(transition, build_id, purpose)
+        await self._work(transition, build_id, purpose, memory)
         return transition.sandbox
 
-    async def _work(self, transition: Transition, build_id: str, purpose: Purpose) -> None:
+    async def _work(self, transition: Transition, build_id: str, purpose: Purpose, memory: bool) -> None:
         sandbox = transition.sandbox
         error: SandbankError | None = InternalError(f"{purpose.failed}: interrupted")
         is_gone = False
         try:
-            await self._nodes.checkpoint(sandbox, build_id)
+            await self._nodes.checkpoint(replace(sandbox, has_memory=memory), build_id)
             error = None
         except SandbankError as failure:
             error = _answer(failure, sandbox.sandbox_id, purpose)

@@ -62,8 +62,6 @@ def _check_lifecycle(request: CreateSandbox) -> None:
             "autoPauseMemory=false (filesystem-only auto-pause) cannot be combined with autoResume: a filesystem-only snapshot"
             " cannot be auto-resumed by traffic and must be resumed explicitly."
         )
-    if not request.auto_pause_memory:
-        raise InvalidError("autoPauseMemory=false is not supported by this release of Sandbank: it pauses sandboxes with their memory")
 
 
 def _check_secure(template: Template) -> None:
@@ -143,6 +141,7 @@ class SandboxCreator:
             iam_tokens=audiences,
             node_id=template.snapshot_node_id or node_id,
             auto_pause=request.auto_pause,
+            auto_pause_memory=request.auto_pause_memory,
             auto_resume=request.auto_resume,
             snapshot_env_id=None if template.snapshot_node_id is None else template.template_id,
         )

@@ -43,7 +43,7 @@ class SandboxExpirer:
             await self._killer.finish(transition, "timeout", forgets=not saves)
             return
         try:
-            await self._pauser.finish(transition)
+            await self._pauser.finish(transition, memory=current.auto_pause_memory)
         except SandbankError:
             await self._postpone(current)
             raise

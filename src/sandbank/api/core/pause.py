@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
+from dataclasses import replace
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.access import not_found
@@ -38,8 +39,8 @@ class SandboxPauser:
         self._routes = routes
         self._tasks = tasks
 
-    async def pause(self, team: Team, sandbox_id: str) -> None:
-        """Saved, and running no more, when it returns. A cancelled caller does not stop it.
+    async def pause(self, team: Team, sandbox_id: str, *, memory: bool = True) -> None:
+        """Saved, and running no more, when it returns. A cancelled caller does not stop it. Without `memory` only its files are saved.
 
         `NotFoundError`; `ConflictError` if it is paused already or cannot be saved, with the reason; `UnavailableError` if its node cannot
         save it now. After either of the latter two it runs as before.
@@ -55,21 +56,21 @@ class SandboxPauser:
             # It ran when this began: somebody else's pause, which is over, counts for both.
             await self._paused.get_own(team, sandbox_id)
             return
-        await self.finish(transition)
+        await self.finish(transition, memory=memory)
 
-    async def finish(self, transition: Transition) -> None:
+    async def finish(self, transition: Transition, *, memory: bool) -> None:
         """Do the work of a transition to `PAUSING`, or wait for whoever does."""
         if not transition.owned:
             await transition.join()
             return
-        await asyncio.shield(self._tasks.start("pause", self._work(transition)))
+        await asyncio.shield(self._tasks.start("pause", self._work(transition, memory)))
 
-    async def _work(self, transition: Transition) -> None:
+    async def _work(self, transition: Transition, memory: bool) -> None:
         sandbox = transition.sandbox
         error: SandbankError | None = InternalError("Error pausing sandbox: interrupted")
         is_gone = False
         try:
-            await self._save(sandbox)
+            await self._save(replace(sandbox, has_memory=memory))
             error = None
         except SandbankError as failure:
             error = _answer(failure, sandbox.sandbox_id)

@@ -193,8 +193,9 @@ class SnapshotNodes(Protocol):
     """Nodes as keepers of what paused sandboxes were."""
 
     async def pause(self, sandbox: Sandbox, env_id: str, build_id: str) -> None:
-        """Saved whole as that build, and not running, when it returns. Asked again for what it has saved already, a node agrees.
+        """Saved whole as that build, and not running, when it returns: memory and files, or files alone unless the sandbox `has_memory`.
 
+        Asked again for what it has saved already, a node agrees.
         `ConflictError` (it cannot be saved), `UnavailableError` and `ExhaustedError` leave it running; `NotFoundError`: it does not run.
         """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.access import not_found
@@ -10,7 +11,6 @@ from sandbank.api.core.extend import SandboxExtender
 from sandbank.api.core.launch import SandboxLauncher
 from sandbank.api.core.paused import PausedSandboxes
 from sandbank.api.core.ports import Sandboxes
-from sandbank.api.core.snapshot import Snapshot
 from sandbank.api.core.team import Team
 from sandbank.api.core.timeouts import require_within_plan
 from sandbank.api.core.volumes import Volumes
@@ -22,13 +22,6 @@ from sandbank.domain.states import SandboxState
 _TRANSITION_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _ROUNDS = 3
-
-
-def _require_memory(memory: bool | None) -> None:
-    if memory is False:
-        raise InvalidError(
-            "This release of Sandbank cannot resume a sandbox without its memory.", error_code="sandbox_memory_override_disabled"
-        )
 
 
 class SandboxResumer:
@@ -65,8 +58,7 @@ class SandboxResumer:
         for _ in range(_ROUNDS):
             sandbox = await self._sandboxes.find(sandbox_id)
             if sandbox is None:
-                _require_memory(memory)
-                found, _ = await self.bring_back(team, sandbox_id, timeout_seconds, auto_pause=auto_pause)
+                found, _ = await self.bring_back(team, sandbox_id, timeout_seconds, auto_pause=auto_pause, boots=memory is False)
                 if found.state is SandboxState.RUNNING:
                     return found
             elif sandbox.team_id != team.team_id or sandbox.state is SandboxState.KILLING:
@@ -83,8 +75,7 @@ class SandboxResumer:
         require_within_plan(team, timeout_seconds)
         for _ in range(_ROUNDS):
             if await self._sandboxes.find(sandbox_id) is None:
-                _require_memory(memory)
-                found, is_new = await self.bring_back(team, sandbox_id, timeout_seconds)
+                found, is_new = await self.bring_back(team, sandbox_id, timeout_seconds, boots=memory is False)
                 if is_new:
                     return found, True
             try:
@@ -97,13 +88,15 @@ class SandboxResumer:
         raise _in_transition(sandbox_id)
 
     async def bring_back(
-        self, team: Team, sandbox_id: str, timeout_seconds: int, *, auto_pause: bool | None = None
+        self, team: Team, sandbox_id: str, timeout_seconds: int, *, auto_pause: bool | None = None, boots: bool = False
     ) -> tuple[Sandbox, bool]:
-        """The sandbox and true, or its record and false where somebody was faster."""
-        work = self._bring_back(team, sandbox_id, timeout_seconds, auto_pause)
+        """The sandbox and true, or its record and false where somebody was faster. If it `boots`, no memory of it is used."""
+        work = self._bring_back(team, sandbox_id, timeout_seconds, auto_pause, boots)
         return await asyncio.shield(self._tasks.start("resume", work))
 
-    async def _bring_back(self, team: Team, sandbox_id: str, timeout_seconds: int, auto_pause: bool | None) -> tuple[Sandbox, bool]:
+    async def _bring_back(
+        self, team: Team, sandbox_id: str, timeout_seconds: int, auto_pause: bool | None, boots: bool
+    ) -> tuple[Sandbox, bool]:
         async with self._sandboxes.lock(sandbox_id):
             current = await self._sandboxes.find(sandbox_id)
             if current is not None:
@@ -113,11 +106,9 @@ class SandboxResumer:
             snapshot = await self._paused.get_own(team, sandbox_id)
             if timeout_seconds == 0:
                 raise InvalidError("Timeout must be greater than 0")
-            return await self._start(team, snapshot, timeout_seconds, auto_pause), True
-
-    async def _start(self, team: Team, snapshot: Snapshot, timeout_seconds: int, auto_pause: bool | None) -> Sandbox:
-        mounts, _ = await self._volumes.mounts(team, snapshot.template(), snapshot.sandbox.volume_mounts)
-        return await self._launcher.launch(team, snapshot.start(team, self._tokens, mounts, timeout_seconds, auto_pause))
+            mounts, _ = await self._volumes.mounts(team, snapshot.template(), snapshot.sandbox.volume_mounts)
+            start = snapshot.start(team, self._tokens, mounts, timeout_seconds, auto_pause)
+            return await self._launcher.launch(team, replace(start, boots=boots)), True
 
     async def _pause_over(self, sandbox_id: str) -> None:
         """Return when the sandbox is not being paused, or that takes too long."""

@@ -69,6 +69,7 @@ class Snapshot:
             iam_tokens=sandbox.iam_tokens,
             node_id=sandbox.node_id,
             auto_pause=sandbox.auto_pause if auto_pause is None else auto_pause,
+            auto_pause_memory=sandbox.auto_pause_memory,
             auto_resume=sandbox.auto_resume,
             created_timeout_seconds=sandbox.requested_timeout_seconds,
             snapshot_env_id=self.env_id,

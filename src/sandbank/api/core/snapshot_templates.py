@@ -119,15 +119,17 @@ class SnapshotTemplates:
         self._nodes = nodes
         self._tasks = tasks
 
-    async def take(self, team: Team, sandbox_id: str, name: str | None) -> SnapshotTemplate:
+    async def take(self, team: Team, sandbox_id: str, name: str | None, *, memory: bool = True) -> SnapshotTemplate:
         """A template to make sandboxes of that go on where this one is, which runs on. A cancelled caller does not stop it.
+
+        Without `memory` they boot, with the files that it has now.
 
         `InvalidError` for the name, and what `Checkpointer.take` raises.
         """
         wanted = None if name is None else parse_snapshot_name(team, name)
         if wanted is not None:
             await self._records.require_usable(team, wanted)
-        return await asyncio.shield(self._tasks.start("snapshot", self._take(team, sandbox_id, wanted)))
+        return await asyncio.shield(self._tasks.start("snapshot", self._take(team, sandbox_id, wanted, memory)))
 
     async def list(self, team: Team, query: SnapshotQuery) -> tuple[Sequence[SnapshotTemplate], Cursor | None]:
         """One page, and the cursor of its last if there are more."""
@@ -154,9 +156,9 @@ class SnapshotTemplates:
         for node_id, build_id in await self._records.delete(template_id):
             self._nodes.discard(node_id, build_id)
 
-    async def _take(self, team: Team, sandbox_id: str, name: SnapshotName | None) -> SnapshotTemplate:
+    async def _take(self, team: Team, sandbox_id: str, name: SnapshotName | None, memory: bool) -> SnapshotTemplate:
         build_id = str(uuid.uuid4())
-        sandbox = await self._checkpointer.take(team, sandbox_id, build_id, _PURPOSE)
+        sandbox = await self._checkpointer.take(team, sandbox_id, build_id, _PURPOSE, memory=memory)
         is_noted = False
         try:
             try:

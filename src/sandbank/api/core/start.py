@@ -35,9 +35,11 @@ class SandboxStart:
     iam_tokens: Mapping[str, str] = field(default_factory=dict)  # audiences by name
     node_id: str | None = None  # the only node that will do
     auto_pause: bool = False
+    auto_pause_memory: bool = True
     auto_resume: bool = False
     created_timeout_seconds: int | None = None  # of one that was paused: what its creation asked for
     snapshot_env_id: str | None = None  # then the template's build is the snapshot's
+    boots: bool = False  # whatever memory that has
 
     @property
     def requested_timeout_seconds(self) -> int:
@@ -80,6 +82,7 @@ def record(start: SandboxStart, started: Started, node_id: str, execution_id: st
         volume_mounts=tuple((mount.name, mount.path) for mount in start.volume_mounts),
         iam_tokens=start.iam_tokens,
         auto_pause=start.auto_pause,
+        auto_pause_memory=start.auto_pause_memory,
         auto_resume=start.auto_resume,
         egress_proxy_password=None if proxy is None else proxy.password,
         egress_proxy_ca_cert=None if proxy is None or proxy.tls is None else proxy.tls[1],

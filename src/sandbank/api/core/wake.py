@@ -95,6 +95,8 @@ class SandboxWaker:
         sandbox = snapshot.sandbox
         if not sandbox.auto_resume:
             raise NotFoundError("sandbox auto-resume disabled")
+        if not sandbox.has_memory:  # contract data-plane §7.3
+            raise ConflictError("filesystem-only snapshot must be resumed explicitly")
         team = await self._require_allowed(sandbox)
         require_credentials(sandbox, request)
         timeout_seconds = min(max(sandbox.requested_timeout_seconds, _SHORTEST_SECONDS), team.max_length_hours * 3600)

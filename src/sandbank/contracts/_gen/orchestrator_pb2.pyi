@@ -302,7 +302,7 @@ class SandboxPauseResponse(_message.Message):
     def __init__(self, scheduling_metadata: _Optional[_Union[SchedulingMetadata, _Mapping]] = ...) -> None: ...
 
 class SandboxCheckpointRequest(_message.Message):
-    __slots__ = ("sandbox_id", "build_id", "metadata")
+    __slots__ = ("sandbox_id", "build_id", "metadata", "filesystem_only")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -313,10 +313,12 @@ class SandboxCheckpointRequest(_message.Message):
     SANDBOX_ID_FIELD_NUMBER: _ClassVar[int]
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    FILESYSTEM_ONLY_FIELD_NUMBER: _ClassVar[int]
     sandbox_id: str
     build_id: str
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, sandbox_id: _Optional[str] = ..., build_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    filesystem_only: bool
+    def __init__(self, sandbox_id: _Optional[str] = ..., build_id: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., filesystem_only: _Optional[bool] = ...) -> None: ...
 
 class SandboxCheckpointResponse(_message.Message):
     __slots__ = ("scheduling_metadata",)

@@ -67,6 +67,12 @@ class Creation:
         finally:
             del self._inventory.starting[order.sandbox_id]
 
+    def boots(self, order: SandboxOrder) -> bool:
+        """Whether what is ordered starts from the files of a snapshot, and without its memory."""
+        return order.resumes and (
+            order.boots or (self._driver.has_snapshot(order.build_id) and not self._driver.has_memory(order.build_id))
+        )
+
     def _plan(self, order: SandboxOrder) -> SandboxSpec:
         build = None if order.resumes else self._builds.find(order.build_id)
         if build is None and not (order.resumes and self._driver.has_snapshot(order.build_id)):
@@ -120,6 +126,7 @@ class Creation:
             egress=order.egress,
             volumes=tuple(VolumeMount(self._volume_directory(volume_id), path) for volume_id, path in order.volumes),
             snapshot_id=order.build_id if build is None else None,
+            boots=order.boots,
         )
 
 

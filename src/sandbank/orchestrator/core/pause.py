@@ -38,7 +38,7 @@ class Pausing:
         self._clock = clock
         self._log = structlog.get_logger("sandbank.orchestrator")
 
-    async def pause(self, sandbox_id: str, build_id: str) -> None:
+    async def pause(self, sandbox_id: str, build_id: str, *, memory: bool = True) -> None:
         """Return when the sandbox has ended and its snapshot, named by the build, is on disk; also when that has been so before.
 
         `ConflictError` with the reason when it cannot be saved, `UnavailableError` when there is no room: it runs on and is routable.
@@ -51,7 +51,7 @@ class Pausing:
                     return  # the answer to an earlier call got lost
                 raise NotFoundError(f"sandbox '{sandbox_id}' not found")
             self._routes.close(sandbox_id)
-            task = self._tasks.start(f"pause.{sandbox_id}", self._pause(self._inventory.running[sandbox_id], build_id))
+            task = self._tasks.start(f"pause.{sandbox_id}", self._pause(self._inventory.running[sandbox_id], build_id, memory))
             pending = self._inventory.pausing[sandbox_id] = (build_id, task)
             task.add_done_callback(lambda _: self._inventory.pausing.pop(sandbox_id, None))
         if pending[0] != build_id:
@@ -59,14 +59,14 @@ class Pausing:
         if (error := await asyncio.shield(pending[1])) is not None:
             raise error
 
-    async def checkpoint(self, sandbox_id: str, build_id: str) -> None:
+    async def checkpoint(self, sandbox_id: str, build_id: str, *, memory: bool = True) -> None:
         """Save a sandbox that runs on, under the name of that build. Errors as `pause`; while it is paused, `ConflictError`."""
         sandbox = self._inventory.running.get(sandbox_id)
         if sandbox is None:
             raise NotFoundError(f"sandbox '{sandbox_id}' not found")
         if sandbox_id in self._inventory.pausing:
             raise ConflictError(f"sandbox '{sandbox_id}' is being paused")
-        await self._driver.checkpoint(sandbox_id, build_id)
+        await self._driver.checkpoint(sandbox_id, build_id, memory=memory)
         self._events.emit(LifecycleEvent(CHECKPOINTED, self._clock(), self._inventory.running.get(sandbox_id, sandbox)))
         self._log.info("sandbox saved", sandbox_id=sandbox_id, build_id=build_id)
 
@@ -74,11 +74,11 @@ class Pausing:
         """Remove a snapshot. Idempotent."""
         await self._driver.remove_snapshot(build_id)
 
-    async def _pause(self, sandbox: RunningSandbox, build_id: str) -> SandbankError | None:
+    async def _pause(self, sandbox: RunningSandbox, build_id: str, memory: bool) -> SandbankError | None:
         """What everybody who waits is told; the sandbox runs on unless that is nothing."""
         sandbox_id = sandbox.sandbox_id
         try:
-            await self._driver.pause(sandbox_id, build_id)
+            await self._driver.pause(sandbox_id, build_id, memory=memory)
         except SandbankError as error:
             if sandbox_id not in self._inventory.running:
                 return NotFoundError(f"sandbox '{sandbox_id}' not found")

@@ -36,6 +36,7 @@ class SandboxOrder:
     auto_pause: bool = False
     volumes: tuple[tuple[str, str], ...] = ()  # ID and the path inside
     resumes: bool = False  # it goes on where the snapshot of its build was taken
+    boots: bool = False  # with the files of that snapshot alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from sandbank.contracts.orchestrator import (
     SandboxConfig,
     SandboxCreateRequest,
 )
-from sandbank.domain.errors import ConflictError, InvalidError
+from sandbank.domain.errors import InvalidError
 from sandbank.domain.identifiers import is_sandbox_id
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder
 from sandbank.orchestrator.endpoints.egress import settle_egress
@@ -50,6 +50,7 @@ def parse_order(request: SandboxCreateRequest) -> SandboxOrder:
         auto_pause=config.auto_pause,
         volumes=tuple((mount.id, mount.path) for mount in config.volumeMounts),
         resumes=config.snapshot,
+        boots=request.filesystem_boot,
     )
 
 
@@ -96,5 +97,5 @@ def _check(request: SandboxCreateRequest) -> None:
         raise InvalidError("vcpu and ram_mb must be at least 1, total_disk_size_mb at least 0")
     if not request.HasField("start_time") or not request.HasField("end_time"):
         raise InvalidError("start_time and end_time are required")
-    if request.filesystem_boot:
-        raise ConflictError("this node cannot start a sandbox from the files of a snapshot alone")
+    if request.filesystem_boot and not config.snapshot:
+        raise InvalidError("filesystem_boot is for snapshots")

@@ -21,7 +21,7 @@ from sandbank.contracts.orchestrator import (
     SandboxUpdateRequest,
     SchedulingMetadata,
 )
-from sandbank.domain.errors import ConflictError, NotFoundError
+from sandbank.domain.errors import NotFoundError
 from sandbank.orchestrator.core.create import Creation
 from sandbank.orchestrator.core.egress_update import EgressUpdate
 from sandbank.orchestrator.core.events import UPDATED, LifecycleEvent
@@ -52,11 +52,13 @@ class SandboxEndpoints:
 
     async def create(self, request: SandboxCreateRequest) -> SandboxCreateResponse:
         """Start and end times in the answer are the node's: they count from when the sandbox became usable."""
-        sandbox = await self.creation.create(parse_order(request))
+        order = parse_order(request)
+        boots = self.creation.boots(order)
+        sandbox = await self.creation.create(order)
         return SandboxCreateResponse(
             client_id=self.node_id,
             scheduling_metadata=SchedulingMetadata(build_id=request.sandbox.build_id),
-            filesystem_boot_applied=request.filesystem_boot,
+            filesystem_boot_applied=boots,
             started_at=to_timestamp(sandbox.started_at),
             end_at=to_timestamp(sandbox.end_at),
             driver=self.driver_name,
@@ -86,9 +88,7 @@ class SandboxEndpoints:
 
     async def pause(self, request: SandboxPauseRequest) -> SandboxPauseResponse:
         """Saved under the name of the build and ended when it answers; idempotent."""
-        if request.filesystem_only:
-            raise ConflictError("this node cannot save the files of a sandbox alone")
-        await self.pausing.pause(request.sandbox_id, request.build_id)
+        await self.pausing.pause(request.sandbox_id, request.build_id, memory=not request.filesystem_only)
         return SandboxPauseResponse(scheduling_metadata=SchedulingMetadata(build_id=request.build_id))
 
     async def delete_snapshot(self, request: SandboxSnapshotDeleteRequest) -> Empty:
@@ -98,7 +98,7 @@ class SandboxEndpoints:
 
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
         """Saved under the name of the build while it stands still for a moment."""
-        await self.pausing.checkpoint(request.sandbox_id, request.build_id)
+        await self.pausing.checkpoint(request.sandbox_id, request.build_id, memory=not request.filesystem_only)
         return SandboxCheckpointResponse(scheduling_metadata=SchedulingMetadata(build_id=request.build_id))
 
 

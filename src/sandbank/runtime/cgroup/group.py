@@ -16,6 +16,7 @@ from sandbank.runtime.driver import Limits
 
 _PERIOD_MICROSECONDS = 100_000
 _REMOVE_SECONDS = 5.0
+_FREEZE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,37 @@ class Group:
                 found.update(int(line) for line in Path(path).read_text(encoding="ascii").split())
         return sorted(found)
 
+    @property
+    def can_freeze(self) -> bool:
+        """Whether this kernel has what `freeze` needs."""
+        return self._unified or "freezer" in self._directories
+
+    def freeze(self) -> None:
+        """Let no member run any more, whatever it does. Those that a debugger has stopped need not be there yet: see `is_frozen`."""
+        if self._unified:
+            _write(self._directories[""] / "cgroup.freeze", "1")
+        else:
+            _write(self._directories["freezer"] / "freezer.state", "FROZEN")
+
+    def thaw(self) -> None:
+        """Let them run again. Idempotent."""
+        if self._unified:
+            _write(self._directories[""] / "cgroup.freeze", "0")
+        elif "freezer" in self._directories:
+            _write(self._directories["freezer"] / "freezer.state", "THAWED")
+
+    def is_frozen(self) -> bool:
+        """Whether every member stands still, waiting a little for those that are on their way; blocks, so call it off the event loop."""
+        deadline = time.monotonic() + _FREEZE_SECONDS
+        while True:
+            if self._unified:
+                frozen = _fields(self._directories[""] / "cgroup.events").get("frozen") == 1
+            else:
+                frozen = (self._directories["freezer"] / "freezer.state").read_text(encoding="ascii") == "FROZEN\n"
+            if frozen or time.monotonic() > deadline:
+                return frozen
+            time.sleep(0.001)
+
     def kill(self) -> None:
         """Kill every member, and no longer hold them to their share of the processor: thousands that spin would take long to end by it.
 
@@ -150,6 +182,8 @@ class Group:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(FileNotFoundError):
+            self.thaw()  # on version 1 who is frozen does not even die
 
     def remove(self) -> None:
         """Remove it, waiting a little for processes that are on their way out; blocks, so call it off the event loop. Idempotent."""

@@ -30,7 +30,13 @@ _TERMINALS = 256
 
 
 def enter(
-    layer_count: int, hostname: str, shared_memory_bytes: int, memory_bytes: int, cpu_count: int, volume_paths: Sequence[str] = ()
+    layer_count: int,
+    hostname: str,
+    shared_memory_bytes: int,
+    memory_bytes: int,
+    cpu_count: int,
+    boot_id: str,
+    volume_paths: Sequence[str] = (),
 ) -> None:
     """Mount everything on the prepared stage, which is the working directory, and make it the root.
 
@@ -54,7 +60,7 @@ def enter(
     )
     mounts.mount("mqueue", f"{root}/dev/mqueue", "mqueue", no_programs)
     _mask(f"{root}/proc", f"{root}/dev/null")
-    resources.show(root, memory_bytes, cpu_count)
+    resources.show(root, memory_bytes, cpu_count, boot_id)
     _show_volumes(root, volume_paths)
     mounts.pivot_into(root)
     # Only now: a template may have made any of these a link, and from in here no link leads to the node's files.

@@ -19,7 +19,9 @@ from sandbank.domain.errors import InternalError, InvalidError
 from sandbank.runtime.linux import btrfs
 from sandbank.runtime.linux.trees import remove_tree
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Below the node's data directory: what the first process and the agent are made of.
+BUNDLES, HEAPS = "bundles", "heaps"
 DIRECTORY = ".snapshots"  # below the homes, with whose files it shares blocks
 _DATA, _MEMORY, _FACTS = "data", "memory", "snapshot.json"
 _ASIDE, _TRASH = ".making-", ".gone-"
@@ -30,8 +32,8 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 class SnapshotFacts:
     """What has to be known to bring it back. Bytes; `layers` and `volumes` are the node's paths, lowest layer first.
 
-    `mounts` are CRIU's keys of what comes from the stage; `files` say for each of CRIU's keys which file of the agent bundle `bundle` it
-    was. `used_bytes` count towards the disk limit of whoever continues.
+    `mounts` are CRIU's keys of what comes from the stage; `files` say for each of CRIU's keys which file below the node's data directory it
+    was: of the agent bundle `bundle`, or what the zygote had in memory. `used_bytes` count towards the disk limit of whoever continues.
     """
 
     snapshot_id: str
@@ -49,6 +51,12 @@ class SnapshotFacts:
     cpu_count: int
     agent_token: str | None
     addresses: tuple[str, ...] = field(default=())
+    # What a cold boot tells the agent, since no memory knows it then.
+    env_vars: dict[str, str] = field(default_factory=dict)
+    default_user: str = "user"
+    default_workdir: str | None = None
+    boot_id: str = ""
+    has_memory: bool = True
 
 
 class SnapshotStore:
@@ -99,12 +107,22 @@ class SnapshotStore:
         except ValueError as error:
             raise InternalError(f"the snapshot {snapshot_id} is damaged: {error}") from error
         try:
-            if document.pop("format_version") != FORMAT_VERSION:
+            version = document.pop("format_version")
+            if version == 1:  # paths below the bundle
+                document["files"] = {key: f"{BUNDLES}/{document['bundle']}/{path}" for key, path in document["files"].items()}
+            elif version != FORMAT_VERSION:
                 raise ValueError("its format is of another version")
             lists = {name: tuple(document[name]) for name in ("layers", "volumes", "mounts", "addresses")}
             return SnapshotFacts(**{**document, **lists})
         except (KeyError, TypeError, ValueError) as error:
             raise InternalError(f"the snapshot {snapshot_id} cannot be read: {error}") from error
+
+    def files(self, snapshot_id: str) -> list[str]:
+        """The files of the node's that one needs, below the data directory; none of what cannot be read."""
+        with contextlib.suppress(InternalError):
+            facts = self.find(snapshot_id)
+            return [] if facts is None else list(facts.files.values())
+        return []
 
     def data(self, snapshot_id: str) -> Path:
         """The files of one."""

@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from sandbank.api.core.timeouts import V1_DEFAULT_SECONDS, V2_DEFAULT_SECONDS, require_within_plan
 from sandbank.api.endpoints.http import body, errors, models, shapes
 from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
-from sandbank.domain.errors import InvalidError, SandbankError
+from sandbank.domain.errors import SandbankError
 
 router = APIRouter()
 
@@ -36,12 +36,10 @@ async def _connect(request: Request, team: CallingTeam, sandbox_id: str, timeout
 
 @router.post("/sandboxes/{sandbox_id}/pause", status_code=204, openapi_extra=models.request_body(models.Pause, required=False))
 async def pause(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
-    """Save a sandbox with its memory and end it."""
+    """Save a sandbox, with its memory unless that is not wanted, and end it."""
     sent = await body.read(request, models.Pause, optional=True)
     bare_id = sandbox_id_of(sandbox_id)
-    if sent.memory is False:
-        raise InvalidError("This release of Sandbank cannot pause a sandbox without its memory.")
-    await operations(request).pauser.pause(team, bare_id)
+    await operations(request).pauser.pause(team, bare_id, memory=sent.memory is not False)
     return Response(status_code=204)
 
 

@@ -58,7 +58,7 @@ def detailed(sandbox: Sandbox, domain: str | None) -> dict[str, Any]:
     if sandbox.envd_access_token is not None:
         shape["envdAccessToken"] = sandbox.envd_access_token
     if sandbox.state is SandboxState.PAUSED:
-        shape["pauseMode"] = "full"
+        shape["pauseMode"] = "full" if sandbox.has_memory else "filesystem"
     if sandbox.network is not None:
         shape["network"] = dict(sandbox.network)
     return shape

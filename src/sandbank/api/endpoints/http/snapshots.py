@@ -12,7 +12,6 @@ from sandbank.api.core.pagination import decode_cursor, encode_cursor
 from sandbank.api.core.snapshot_templates import SnapshotQuery, SnapshotTemplate, parse_snapshot_filter
 from sandbank.api.endpoints.http import body, models
 from sandbank.api.endpoints.http.caller import CallingTeam, operations, sandbox_id_of
-from sandbank.domain.errors import InvalidError
 from sandbank.domain.identifiers import parse_sandbox_id
 
 router = APIRouter()
@@ -20,12 +19,11 @@ router = APIRouter()
 
 @router.post("/sandboxes/{sandbox_id}/snapshots", status_code=201, openapi_extra=models.request_body(models.NewSnapshot))
 async def take(request: Request, team: CallingTeam, sandbox_id: str) -> Response:
-    """Make a template of a running sandbox, with its memory."""
+    """Make a template of a running sandbox, with its memory or, as newer clients may ask, without."""
     sent = await body.read(request, models.NewSnapshot)
     bare_id = sandbox_id_of(sandbox_id)
-    if sent.memory is False:
-        raise InvalidError("This release of Sandbank cannot snapshot a sandbox without its memory.")
-    return JSONResponse(_shape(await operations(request).snapshot_templates.take(team, bare_id, sent.name)), 201)
+    taken = await operations(request).snapshot_templates.take(team, bare_id, sent.name, memory=sent.memory is not False)
+    return JSONResponse(_shape(taken), 201)
 
 
 @router.get("/snapshots")

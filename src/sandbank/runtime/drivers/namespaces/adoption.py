@@ -31,7 +31,7 @@ def sort_out(homes: Homes, groups: Groups) -> Found:
     """Look at every record, then remove every process, cgroup and home that belongs to none that lives. Blocks."""
     found = Found()
     for record in homes.records():
-        if _lives(record):
+        if not record.frozen and _lives(record):
             found.alive.append(record)
     keep = {record.sandbox_id for record in found.alive}
     for name in sorted({*homes.names(), *groups.names()} - keep):
@@ -64,6 +64,8 @@ def end(record: Record, groups: Groups, homes: Homes) -> None:
 
 def _remove(name: str, groups: Groups, homes: Homes) -> None:
     group = groups.group(name)
+    with contextlib.suppress(OSError):
+        group.thaw()  # who is frozen does not die
     _end_all(group.pids)
     try:
         group.remove()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sandbank.contracts.criu_rpc import CRIU_CGROUPS_IGNORE, CRIU_DUMP, CRIU_LOCK_SKIP, CriuOptions
@@ -12,7 +13,7 @@ from sandbank.domain.errors import ConflictError, UnavailableError
 from sandbank.runtime.drivers.namespaces.home import Record
 from sandbank.runtime.linux.libc import CLONE_NEWNET
 from sandbank.runtime.snapshot import criu, tree
-from sandbank.runtime.snapshot.store import SnapshotFacts
+from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
 
 LOG = "dump.log"
 _LOG_LEVEL = 2
@@ -20,10 +21,37 @@ _LOG_LEVEL = 2
 _GHOST_BYTES = 256 << 20
 
 
-def facts_of(record: Record, snapshot_id: str, address: str, bundles: Path, used_bytes: int) -> SnapshotFacts:
-    """What has to be known to bring the sandbox back; `ConflictError` for what cannot be. Reads /proc, thus blocks."""
+def facts_of_files(record: Record, snapshot_id: str, address: str, used_bytes: int) -> SnapshotFacts:
+    """What has to be known to start the sandbox again with its files; `ConflictError` when it is not on record."""
     if not record.layers:
         raise ConflictError("it was started by an earlier release, which did not record what a snapshot needs")
+    return SnapshotFacts(
+        snapshot_id=snapshot_id,
+        sandbox_id=record.sandbox_id,
+        base_uid=record.base_uid,
+        address=address,
+        bundle="",
+        layers=record.layers,
+        volumes=record.volumes,
+        mounts=(),
+        files={},
+        memory_limit_bytes=record.memory_limit_bytes,
+        disk_limit_bytes=record.disk_limit_bytes,
+        used_bytes=used_bytes,
+        cpu_count=record.cpu_count,
+        agent_token=record.agent_token,
+        addresses=record.addresses,
+        env_vars=record.env_vars,
+        default_user=record.default_user,
+        default_workdir=record.default_workdir,
+        boot_id=record.boot_id,
+        has_memory=False,
+    )
+
+
+def facts_of(record: Record, snapshot_id: str, address: str, data_dir: Path, used_bytes: int) -> SnapshotFacts:
+    """What has to be known to bring the sandbox back; `ConflictError` for what cannot be. Reads /proc, thus blocks."""
+    facts = facts_of_files(record, snapshot_id, address, used_bytes)
     volumes = {}
     for index, directory in enumerate(record.volumes):
         status = os.stat(directory)
@@ -31,27 +59,12 @@ def facts_of(record: Record, snapshot_id: str, address: str, bundles: Path, used
     mounts = tree.outside_mounts(record.pid, volumes)
     files = {}
     for key, path in tree.outside_files(record.pid).items():
-        relative = os.path.relpath(path, bundles / record.bundle)
-        if relative.startswith(".."):
+        relative = os.path.relpath(path, data_dir)
+        if not relative.startswith((f"{BUNDLES}/{record.bundle}/", f"{HEAPS}/")):
             raise ConflictError(f"a process has a file of the node's mapped: {path}")
         files[key] = relative
-    return SnapshotFacts(
-        snapshot_id=snapshot_id,
-        sandbox_id=record.sandbox_id,
-        base_uid=record.base_uid,
-        address=address,
-        bundle=record.bundle,
-        layers=record.layers,
-        volumes=record.volumes,
-        mounts=tuple(f"mnt[{point}]:{source}" for point, source in mounts.items()),
-        files=files,
-        memory_limit_bytes=record.memory_limit_bytes,
-        disk_limit_bytes=record.disk_limit_bytes,
-        used_bytes=used_bytes,
-        cpu_count=record.cpu_count,
-        agent_token=record.agent_token,
-        addresses=record.addresses,
-    )
+    shown = tuple(f"mnt[{point}]:{source}" for point, source in mounts.items())
+    return replace(facts, bundle=record.bundle, mounts=shown, files=files, has_memory=True)
 
 
 async def dump(
@@ -103,9 +116,9 @@ async def dump(
         os.close(descriptor)
 
 
-async def gather(record: Record, snapshot_id: str, address: str, bundles: Path, used_bytes: int) -> SnapshotFacts:
+async def gather(record: Record, snapshot_id: str, address: str, data_dir: Path, used_bytes: int) -> SnapshotFacts:
     """`facts_of`, off the loop."""
     try:
-        return await asyncio.to_thread(facts_of, record, snapshot_id, address, bundles, used_bytes)
+        return await asyncio.to_thread(facts_of, record, snapshot_id, address, data_dir, used_bytes)
     except OSError as error:
         raise ConflictError(f"it cannot be described: {error}") from error

@@ -8,29 +8,32 @@ import errno
 import functools
 import os
 import socket
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.aiokit.teardown import TeardownError, TeardownStack
-from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, UnavailableError
+from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, SandbankError, UnavailableError
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
 from sandbank.runtime.cgroup.hierarchy import find_hierarchy
 from sandbank.runtime.driver import EgressPolicy, NodeLayout, SandboxExit, SandboxSpec, SandboxStats, SecretSource, StartReport
-from sandbank.runtime.drivers.namespaces import adoption, process, watches
+from sandbank.runtime.drivers.namespaces import adoption, beginning, process, watches
 from sandbank.runtime.drivers.namespaces.agent_client import initialise
+from sandbank.runtime.drivers.namespaces.frozen import FrozenCache
+from sandbank.runtime.drivers.namespaces.heaps import Heaps
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
 from sandbank.runtime.drivers.namespaces.processors import Processors
 from sandbank.runtime.drivers.namespaces.running import Running
-from sandbank.runtime.drivers.namespaces.saves import Place, Saves
+from sandbank.runtime.drivers.namespaces.saves import Afterwards, Place, Saves
 from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
+from sandbank.runtime.drivers.namespaces.trash import Trash
 from sandbank.runtime.drivers.namespaces.zygote_client import ZygoteClient
 from sandbank.runtime.linux import seccomp
 from sandbank.runtime.network.dial import dial
@@ -43,12 +46,14 @@ from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
-from sandbank.runtime.snapshot.store import SnapshotFacts
+from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer, outgoing
 
 # Between looks at processes that take longer to end than anybody waits.
 _LATE_SECONDS = 1.0
+# Between looks at whether somebody else wants the memory of frozen ones.
+_ROOM_SECONDS = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -74,9 +79,11 @@ class NamespaceDriver:
         self._transformer = None if secrets is None else self._make_transformer(secrets)
         self._homes = Homes(layout.data_dir / "sandboxes")
         self._saves = Saves(self._homes, layout.data_dir, self._settings)
+        self._heaps = Heaps(layout.data_dir / HEAPS)
         self._volume = Volume(layout.data_dir / "sandboxes", layout.sandbox_disk_mib)
         self._groups = Groups(find_hierarchy(), f"sandbank-{layout.instance}")
         self._processors = Processors()
+        self._frozen = FrozenCache(self._settings.frozen_share, layout.max_slots, self._dismantle)
         self._running: dict[str, Running] = {}
         self._ending: dict[str, Running] = {}
         self._starting: dict[str, _Start] = {}
@@ -84,7 +91,7 @@ class NamespaceDriver:
         self._tasks = TaskGroup("driver", lambda name, error: _log.error("background task failed", task=name, error=repr(error)))
         self._spawns = asyncio.Semaphore(self._settings.concurrent_spawns)
         self._opened = TeardownStack("driver")
-        self._has_trash = self._is_sweeping = False
+        self._trash = Trash(self._homes, self._tasks)
         self._bundle = ""
         self._tracer = Tracer(ORCHESTRATOR)
         self._zygote: ZygoteClient
@@ -97,11 +104,12 @@ class NamespaceDriver:
         self._on_exit = on_exit
         self._homes.prepare()
         self._groups.prepare()
-        bundles = self._layout.data_dir / "bundles"
+        bundles = self._layout.data_dir / BUNDLES
         bundles.mkdir(parents=True, exist_ok=True, mode=0o755)
         bundle = await asyncio.to_thread(assemble.find_or_assemble, bundles)
         self._bundle = bundle.name
-        self._zygote = ZygoteClient(bundle)
+        self._heaps.prepare()
+        self._zygote = ZygoteClient(bundle, self._heaps)
         self._opened.push("zygote", self._zygote.close)
         await self._zygote.start()
         warnings = await asyncio.to_thread(self._open_volume)
@@ -109,6 +117,7 @@ class NamespaceDriver:
             warnings += watches.raise_limits(self._layout.max_slots)
         await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
+        await asyncio.to_thread(self._heaps.remove_unused, [record.pid for record in found.alive], self._saves.heaps())
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
@@ -118,11 +127,14 @@ class NamespaceDriver:
         )
         for record in found.alive:
             try:
+                self._groups.group(record.sandbox_id).thaw()  # should a pause have come no further
                 self._adopt(record, self._pool.adopted(record.slot))
             except NotFoundError:  # its network is gone, so nothing will ever reach it
                 adoption.end(record, self._groups, self._homes)
                 found.reclaimed.append(record.sandbox_id)
-        self._empty_trash()
+        self._trash.empty()
+        if self._frozen.is_on:
+            self._tasks.start("make room", self._make_room())
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
@@ -150,8 +162,13 @@ class NamespaceDriver:
         start = self._starting[spec.sandbox_id] = _Start()
         teardown = TeardownStack(f"sandbox {spec.sandbox_id}")
         try:
-            async with self._spawns:
-                running = await self._build(spec, teardown)
+            running = await self._thaw(spec)
+            if running is None:
+                await self._frozen.remove_sandbox(spec.sandbox_id)
+                await self._frozen.make_room()
+                async with self._spawns:
+                    running = await self._build(spec, teardown)
+            teardown = running.teardown
             if start.is_doomed:
                 raise UnavailableError(f"sandbox '{spec.sandbox_id}' was killed while it was created")
         except BaseException as error:
@@ -165,10 +182,37 @@ class NamespaceDriver:
         self._running[spec.sandbox_id] = running
         self._watch(running)
 
+    async def _thaw(self, spec: SandboxSpec) -> Running | None:
+        """The sandbox, if it is still in memory and goes on well; what is on disk is as good otherwise."""
+        running = None if spec.boots else self._frozen.take(spec.snapshot_id, spec.sandbox_id)
+        if running is None:
+            return None
+        asyncio.get_running_loop().remove_reader(running.pidfd)
+        try:
+            spec, facts = await self._saves.find(spec)
+            await self._pool.set_egress(running.slot, spec.sandbox_id, spec.egress)
+            running.group.thaw()
+            with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
+                await self._saves.introduce(spec, facts, running.slot, self._ca_bundle(spec))
+            egress, token = encode(spec.egress), spec.init.access_token
+            record = replace(
+                running.record, execution_id=spec.execution_id, egress=egress, agent_token=token, env_vars=spec.init.env_vars, frozen=""
+            )
+            self._homes.write_record(record)
+        except BaseException as error:
+            await finish(self._dismantle(running))
+            if not isinstance(error, (SandbankError, OSError)):
+                raise
+            _log.warning("a sandbox in memory did not go on", sandbox_id=spec.sandbox_id, error=str(error))
+            return None
+        running.record, running.is_saved = record, False
+        return running
+
     async def _build(self, spec: SandboxSpec, teardown: TeardownStack) -> Running:
         facts: SnapshotFacts | None = None
         if spec.snapshot_id is not None:
             spec, facts = await self._saves.find(spec)
+        boot_id = str(uuid.uuid4())
         slot = await self._pool.acquire()
         group = self._groups.group(spec.sandbox_id)
         teardown.push("release slot", functools.partial(self._release, slot, group))
@@ -177,7 +221,7 @@ class NamespaceDriver:
             home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
         else:
             home = await self._saves.make_home(spec.sandbox_id, facts)
-        teardown.push("remove files", functools.partial(self._discard, spec.sandbox_id))
+        teardown.push("remove files", functools.partial(self._trash.discard, spec.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         group.create(spec.limits)
         pidfds: list[int] = []
@@ -190,8 +234,9 @@ class NamespaceDriver:
         processors = self._processors.choose(spec.limits.vcpu)
         teardown.push("release processors", functools.partial(self._processors.release, processors))
         try:
-            if facts is None:
-                await self._spawn(spec, slot, self._request(spec, home, group, processors), on_pid)
+            if facts is None or spec.boots:
+                request = beginning.request_of(spec, home, group, processors, self._ca_bundle(spec), boot_id)
+                await self._spawn(spec, slot, request, on_pid)
             else:
                 await self._restore(spec, facts, Place(slot, home, group, processors), on_pid)
         except BaseException:
@@ -201,7 +246,9 @@ class NamespaceDriver:
         pid = _pid_of(pidfds[0])
         if process.outer_uid(pid) != slot.base_uid:
             raise UnavailableError("the sandbox ended while it was started")
-        record = self._record(spec, slot, pid, facts)
+        record = beginning.record_of(spec, slot, pid, self._bundle, boot_id)
+        if facts is not None:
+            record = self._saves.continued(record, facts, boots=spec.boots)
         self._homes.write_record(record)
         return Running(record, slot, pidfds[0], group, teardown)
 
@@ -215,91 +262,77 @@ class NamespaceDriver:
         with self._tracer.span("sandbox-restore", sandbox_id=spec.sandbox_id):
             await self._saves.restore(self._zygote, self._pool, place, facts, on_pid)
         with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
-            await self._saves.introduce(spec, facts, place.slot, self._authority.pem if spec.egress.transforms else None)
+            await self._saves.introduce(spec, facts, place.slot, self._ca_bundle(spec))
 
-    def _record(self, spec: SandboxSpec, slot: Slot, pid: int, facts: SnapshotFacts | None) -> Record:
-        record = Record(
-            spec.sandbox_id,
-            spec.execution_id,
-            slot.index,
-            slot.base_uid,
-            pid,
-            process.start_time(pid),
-            spec.limits.memory_mib << 20,
-            spec.limits.disk_mib << 20,
-            encode(spec.egress),
-            spec.init.access_token,
-            tuple(map(str, spec.layers)),
-            tuple(str(volume.directory) for volume in spec.volumes),
-            spec.limits.vcpu,
-            self._bundle,
-        )
-        return record if facts is None else self._saves.continued(record, facts)
+    def _ca_bundle(self, spec: SandboxSpec) -> str | None:
+        return self._authority.pem if spec.egress.transforms else None
 
-    def _request(self, spec: SandboxSpec, home: Path, group: Group, processors: tuple[int, ...]) -> SpawnRequest:
-        limits, init = spec.limits, spec.init
-        agent: dict[str, object] = {
-            "sandbox_id": spec.sandbox_id,
-            "template_id": spec.template_id,
-            "access_token": init.access_token,
-            "env_vars": init.env_vars,
-            "default_user": init.default_user,
-            "default_workdir": init.default_workdir,
-            "memory_limit_bytes": limits.memory_mib << 20,
-            "cpu_count": limits.vcpu,
-            "disk_limit_bytes": limits.disk_mib << 20,
-            "ca_bundle": self._authority.pem if spec.egress.transforms else None,
-        }
-        return SpawnRequest(
-            sandbox_id=spec.sandbox_id,
-            stage=str(home / "stage"),
-            layers=[str(layer) for layer in spec.layers],
-            upper=str(home / "data"),
-            join_cgroups=group.join_paths,
-            show_cgroups=group.shown,
-            hostname=spec.hostname,
-            shared_memory_bytes=limits.memory_mib << 19,  # half, as the kernel's own default has it
-            memory_bytes=limits.memory_mib << 20,
-            cpu_count=limits.vcpu,
-            processors=processors,
-            agent=agent,
-            volumes=[(str(volume.directory), volume.path) for volume in spec.volumes],
-        )
-
-    async def checkpoint(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def checkpoint(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """As `pause`, but it runs on, and what it writes from then on is not in the snapshot."""
         running = self._find(sandbox_id)
-        self._saves.check()
-        await finish(self._checkpoint(running, snapshot_id))
+        if memory:
+            self._saves.check()
+        await finish(self._checkpoint(running, snapshot_id, memory))
 
-    async def _checkpoint(self, running: Running, snapshot_id: str) -> None:
+    async def _checkpoint(self, running: Running, snapshot_id: str, memory: bool) -> None:
         async with running.changing:
             self._find(running.record.sandbox_id)
-            await self._saves.save(running, snapshot_id, leave_running=True)
+            if not memory:
+                await self._saves.save_files(running, snapshot_id, leave_running=True)
+                return
+            await self._saves.save(running, snapshot_id, Afterwards.RUN)
 
-    async def pause(self, sandbox_id: str, snapshot_id: str) -> None:
+    async def pause(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """Frozen, saved, on disk, and only then ended: whoever kills this process amid it finds the sandbox running or its snapshot."""
         running = self._find(sandbox_id)
-        self._saves.check()
-        await finish(self._pause(running, snapshot_id))
+        if memory:
+            self._saves.check()
+        await finish(self._pause(running, snapshot_id, memory))
 
-    async def _pause(self, running: Running, snapshot_id: str) -> None:
+    async def _pause(self, running: Running, snapshot_id: str, memory: bool) -> None:
         sandbox_id = running.record.sandbox_id
         async with running.changing:
             self._find(sandbox_id)
-            await self._saves.save(running, snapshot_id, leave_running=False)
+            stays = memory and self._frozen.is_on and running.group.can_freeze
+            if memory:
+                await self._saves.save(running, snapshot_id, Afterwards.FREEZE if stays else Afterwards.END)
+            else:
+                await self._saves.save_files(running, snapshot_id, leave_running=False)
             # From here on it is the snapshot that is the sandbox.
             if self._running.get(sandbox_id) is running:
                 del self._running[sandbox_id]
-        await self._dismantle(running)
+        if not (stays and await self._keep(running, snapshot_id)):
+            await self._dismantle(running)
+
+    async def _keep(self, running: Running, snapshot_id: str) -> bool:
+        """Keep a sandbox that is saved and frozen in memory; False when it is not all there."""
+        try:
+            if not await asyncio.to_thread(running.group.is_frozen):
+                return False
+            await self._pool.end_severed(running.slot)  # now and not when it goes on: somebody waits at the other end
+            await self._frozen.add(snapshot_id, running)
+        except (OSError, SandbankError) as error:
+            _log.warning("a paused sandbox does not stay in memory", sandbox_id=running.record.sandbox_id, error=str(error))
+            return False
+        return True
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Complete ones only."""
         return self._saves.has(snapshot_id)
 
+    def has_memory(self, snapshot_id: str) -> bool:
+        """Of complete ones."""
+        return self._saves.has_memory(snapshot_id)
+
     async def remove_snapshot(self, snapshot_id: str) -> None:
         """Its name at once, its files in the meantime."""
+        await self._frozen.remove(snapshot_id)
         await self._saves.remove(snapshot_id)
+
+    async def _make_room(self) -> None:
+        while True:
+            await asyncio.sleep(_ROOM_SECONDS)
+            await self._frozen.make_room()
 
     async def kill(self, sandbox_id: str) -> None:
         """Unreachable at once; returns when it is gone but for its files. A create under way fails with `UnavailableError`."""
@@ -374,6 +407,7 @@ class NamespaceDriver:
 
     async def close(self) -> None:
         """Sandboxes stay; their links, rules and records with them. Cancelled, files of ended ones may stay until the next start."""
+        await self._frozen.clear()
         await self._tasks.close()
         try:
             await self._opened.close()
@@ -408,7 +442,7 @@ class NamespaceDriver:
         teardown.push("release slot", functools.partial(self._release, slot, group))
         processors = self._processors.adopt(record.pid)
         teardown.push("release processors", functools.partial(self._processors.release, processors))
-        teardown.push("remove files", functools.partial(self._discard, record.sandbox_id))
+        teardown.push("remove files", functools.partial(self._trash.discard, record.sandbox_id))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         teardown.push("end processes", functools.partial(self._end, pidfd, group), self._settings.kill_seconds)
         running = Running(record, slot, pidfd, group, teardown)
@@ -464,25 +498,6 @@ class NamespaceDriver:
             await asyncio.sleep(_LATE_SECONDS)
         await asyncio.to_thread(group.remove)
         await self._pool.release(slot)
-
-    def _discard(self, sandbox_id: str) -> None:
-        self._homes.discard(sandbox_id)
-        self._empty_trash()
-
-    def _empty_trash(self) -> None:
-        """Soon, and in one thread at a time: creates and kills need the others, and how much there is to remove, tenants choose."""
-        self._has_trash = True
-        if not self._is_sweeping:
-            self._is_sweeping = True
-            self._tasks.start("empty trash", self._sweep())
-
-    async def _sweep(self) -> None:
-        try:
-            while self._has_trash:
-                self._has_trash = False
-                await asyncio.to_thread(self._homes.empty_trash)
-        finally:
-            self._is_sweeping = False
 
 
 def _pid_of(pidfd: int) -> int:

@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Record:
     bundle: str = ""
     addresses: tuple[str, ...] = ()  # those that it had in slots before this one
     inherited_bytes: int = 0  # of its files, those whose blocks are counted elsewhere
+    env_vars: dict[str, str] = field(default_factory=dict)
+    default_user: str = "user"
+    default_workdir: str | None = None
+    boot_id: str = ""
+    frozen: str = ""  # the complete snapshot that is the sandbox from now on; what is left of it here is a cache
 
 
 class Homes:

@@ -32,6 +32,7 @@ class RestoreRequest:
     processors: tuple[int, ...]
     base_uid: int
     files: list[str]
+    boot_id: str  # empty: of a sandbox that was started when there was none
     volumes: list[str] = field(default_factory=list)
 
     def encode(self) -> bytes:

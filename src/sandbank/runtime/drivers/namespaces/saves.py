@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import errno
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sandbank.domain.errors import ConflictError, InternalError, UnavailableError
+from sandbank.domain.errors import ConflictError, InternalError, SandbankError, UnavailableError
 from sandbank.runtime.cgroup.group import Group
-from sandbank.runtime.driver import SandboxSpec
+from sandbank.runtime.driver import AgentInit, SandboxSpec
 from sandbank.runtime.drivers.namespaces import checkpoint, process
 from sandbank.runtime.drivers.namespaces.agent_client import initialise
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
@@ -28,7 +30,7 @@ from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.snapshot.owner import command as criu_command
 from sandbank.runtime.snapshot.owner import write_library
-from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.store import DIRECTORY, HEAPS, SnapshotFacts, SnapshotStore
 
 # Between looks at a CRIU that an earlier driver has left.
 _WRITER_SECONDS = 0.05
@@ -37,6 +39,14 @@ _MOST_ADDRESSES = 32
 # What may be written after a resume by whoever had used up everything before.
 _LEAST_DISK_BYTES = 64 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Afterwards(enum.Enum):
+    """What becomes of a sandbox that has been saved."""
+
+    RUN = enum.auto()
+    END = enum.auto()
+    FREEZE = enum.auto()  # it stays in memory and never runs again unless it is thawed
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,6 @@ class Saves:
         self._data_dir = data_dir
         self._settings = settings
         self._store = SnapshotStore(data_dir / "sandboxes" / DIRECTORY)
-        self._bundles = data_dir / "bundles"
         self._root_library = Path()
 
     async def prepare(self) -> None:
@@ -76,9 +85,17 @@ class Saves:
         """Of all snapshots that are complete."""
         return self._store.names()
 
+    def heaps(self) -> set[str]:
+        """Those that snapshots have pages of. Blocks."""
+        return {os.path.basename(path) for name in self.names() for path in self._store.files(name) if path.startswith(f"{HEAPS}/")}
+
     def has(self, snapshot_id: str) -> bool:
         """Complete ones only."""
         return self._store.find(snapshot_id) is not None
+
+    def has_memory(self, snapshot_id: str) -> bool:
+        """Complete ones only."""
+        return (facts := self._store.find(snapshot_id)) is not None and facts.has_memory
 
     async def remove(self, snapshot_id: str) -> None:
         """Idempotent."""
@@ -88,8 +105,8 @@ class Saves:
         """`UnavailableError` when this node can neither save nor bring back memory."""
         self._criu(owner=0)
 
-    async def save(self, running: Running, snapshot_id: str, *, leave_running: bool) -> None:
-        """Write a complete snapshot; unless it is to run on, the sandbox has ended or ends by what the caller does next.
+    async def save(self, running: Running, snapshot_id: str, afterwards: Afterwards) -> None:
+        """Write a complete snapshot; what is to end has ended or ends by what the caller does next.
 
         Errors as `Driver.pause`: it runs on as if nothing had been.
         """
@@ -98,34 +115,83 @@ class Saves:
         try:
             images = await asyncio.to_thread(self._store.begin, snapshot_id)
             used = self._homes.used_bytes(record.sandbox_id) + record.inherited_bytes
-            facts = await checkpoint.gather(record, snapshot_id, running.slot.ip, self._bundles, used)
+            facts = await checkpoint.gather(record, snapshot_id, running.slot.ip, self._data_dir, used)
 
             async def on_frozen() -> None:
                 await asyncio.to_thread(self._store.take_files, snapshot_id, data)
                 await asyncio.to_thread(self._store.publish, facts)
-                running.is_saved = not leave_running
+                if afterwards is Afterwards.FREEZE:
+                    # From the moment that this is on record the snapshot is the sandbox, whoever is killed next.
+                    running.record = replace(record, frozen=snapshot_id)
+                    self._homes.write_record(running.record)
+                    running.group.freeze()
+                running.is_saved = afterwards is not Afterwards.RUN
 
             command = self._criu(process.namespace_owner(record.pid))
             deadline = self._settings.checkpoint_seconds
-            await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=leave_running, deadline_seconds=deadline)
+            goes_on = afterwards is not Afterwards.END
+            await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=goes_on, deadline_seconds=deadline)
         except BaseException as error:
             if running.is_saved:  # CRIU failed to end what is saved; that is done in any case
                 return
             await asyncio.to_thread(self._store.abandon, snapshot_id)
+            await asyncio.to_thread(self._undo, running, record, snapshot_id)
             if isinstance(error, OSError):
-                if error.errno in _FULL:
-                    raise UnavailableError("the disk of this node's sandboxes is full") from error
-                raise InternalError(f"the sandbox could not be saved: {error}") from error
+                raise _failed(error) from error
             raise
 
+    def _undo(self, running: Running, record: Record, snapshot_id: str) -> None:
+        """Whatever was done before it failed, the sandbox is the one that runs."""
+        self._store.remove(snapshot_id)
+        if running.record is not record:
+            running.record = record
+            with contextlib.suppress(UnavailableError):  # no room for it: then the old one was not replaced either
+                self._homes.write_record(record)
+            with contextlib.suppress(OSError):  # it has ended
+                running.group.thaw()
+
+    async def save_files(self, running: Running, snapshot_id: str, *, leave_running: bool) -> None:
+        """As `save`, without memory: what processes have not written is lost. What is not to run on stands still until the caller ends it.
+
+        `UnavailableError` when it does not stand still or the disk is full, `ConflictError` as `checkpoint.facts_of_files`.
+        """
+        record, group = running.record, running.group
+        try:
+            await asyncio.to_thread(self._store.begin, snapshot_id)
+            if group.can_freeze:  # a file system that shares blocks takes all files at one moment anyway
+                group.freeze()
+                if not await asyncio.to_thread(group.is_frozen):
+                    raise UnavailableError("the sandbox could not be saved: it does not stand still")
+            used = self._homes.used_bytes(record.sandbox_id) + record.inherited_bytes
+            facts = checkpoint.facts_of_files(record, snapshot_id, running.slot.ip, used)
+            await asyncio.to_thread(self._store.take_files, snapshot_id, self._homes.data(record.sandbox_id))
+            await asyncio.to_thread(self._store.publish, facts)
+            running.is_saved = not leave_running
+        except BaseException as error:
+            await asyncio.to_thread(self._store.abandon, snapshot_id)
+            if isinstance(error, OSError):
+                raise _failed(error) from error
+            raise
+        finally:
+            if not running.is_saved:
+                with contextlib.suppress(OSError):  # it has ended
+                    group.thaw()
+
     async def find(self, spec: SandboxSpec) -> tuple[SandboxSpec, SnapshotFacts]:
-        """The snapshot that `spec` names, and `spec` with what is the snapshot's; `ConflictError` when there is none."""
+        """The snapshot that `spec` names, and `spec` with what is the snapshot's; `ConflictError` when there is none.
+
+        The answer `boots` if there is no memory to go on with, or it shall not be used.
+        """
         facts = await asyncio.to_thread(self._store.find, spec.snapshot_id or "")
         if facts is None:
             raise ConflictError(f"sandbox files for '{spec.sandbox_id}' not found")
-        self.check()
+        boots = spec.boots or not facts.has_memory
+        if not boots:
+            self.check()
         limits = replace(spec.limits, memory_mib=facts.memory_limit_bytes >> 20, disk_mib=facts.disk_limit_bytes >> 20)
-        return replace(spec, limits=limits, layers=tuple(map(Path, facts.layers))), facts
+        env_vars = {**facts.env_vars, **spec.init.env_vars}
+        init = AgentInit(spec.init.access_token, env_vars, facts.default_user, facts.default_workdir)
+        return replace(spec, limits=limits, layers=tuple(map(Path, facts.layers)), init=init, boots=boots), facts
 
     async def make_home(self, sandbox_id: str, facts: SnapshotFacts) -> Path:
         """A home with the snapshot's files, and room for what is left of the limit. Errors as `Homes.create`."""
@@ -156,11 +222,13 @@ class Saves:
             fields |= {"sandboxID": spec.sandbox_id, "templateID": spec.template_id}
         await initialise(functools.partial(dial, slot.netns_fd, "127.0.0.1"), facts.agent_token, fields, self._settings.spawn_seconds)
 
-    def continued(self, record: Record, facts: SnapshotFacts) -> Record:
+    def continued(self, record: Record, facts: SnapshotFacts, *, boots: bool) -> Record:
         """A fresh record, with what the sandbox brings along from before."""
-        inherited = max(0, facts.used_bytes - self._homes.used_bytes(record.sandbox_id))
+        record = replace(record, inherited_bytes=max(0, facts.used_bytes - self._homes.used_bytes(record.sandbox_id)))
+        if boots:
+            return record
         addresses = tuple(dict.fromkeys((*facts.addresses, facts.address)))[-_MOST_ADDRESSES:]
-        return replace(record, bundle=facts.bundle, addresses=addresses, inherited_bytes=inherited)
+        return replace(record, bundle=facts.bundle, addresses=addresses, boot_id=facts.boot_id)
 
     def _request(self, place: Place, facts: SnapshotFacts) -> RestoreRequest:
         return RestoreRequest(
@@ -173,7 +241,8 @@ class Saves:
             cpu_count=facts.cpu_count,
             processors=place.processors,
             base_uid=place.slot.base_uid,
-            files=[str(self._bundles / facts.bundle / path) for path in facts.files.values()],
+            boot_id=facts.boot_id,
+            files=[str(self._data_dir / path) for path in facts.files.values()],
             volumes=list(facts.volumes),
         )
 
@@ -181,3 +250,9 @@ class Saves:
         if self._settings.criu is None:
             raise UnavailableError("this node cannot save or bring back memory: it has no CRIU, see `sandbank doctor`")
         return [str(self._settings.criu)] if owner == 0 else criu_command(self._settings.criu, self._root_library, owner)
+
+
+def _failed(error: OSError) -> SandbankError:
+    if error.errno in _FULL:
+        return UnavailableError("the disk of this node's sandboxes is full")
+    return InternalError(f"the sandbox could not be saved: {error}")

@@ -16,4 +16,5 @@ class NamespaceSettings:
     egress_ca_bundle: Path | None = None  # certificates (PEM) that servers of header rules may have, besides what the node trusts
     concurrent_spawns: int = 8  # sandboxes being forked at once; more only take turns on the same cores
     criu: Path | None = None  # the program that saves and brings back processes; without it nothing can be paused
+    frozen_share: float = 0.0  # of the machine's memory, for paused sandboxes that stay in it until somebody wants it; 0 keeps none
     checkpoint_seconds: float = 300.0  # for CRIU to save or bring back one sandbox; more means that it hangs

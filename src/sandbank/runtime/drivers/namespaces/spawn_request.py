@@ -31,6 +31,7 @@ class SpawnRequest:
     cpu_count: int
     processors: tuple[int, ...]
     agent: dict[str, object]
+    boot_id: str
     volumes: list[tuple[str, str]] = field(default_factory=list)  # directory on the node, path inside
 
     def encode(self) -> bytes:

@@ -18,6 +18,7 @@ from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.domain.errors import InternalError, UnavailableError
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.drivers.namespaces import process
+from sandbank.runtime.drivers.namespaces.heaps import Heaps
 from sandbank.runtime.drivers.namespaces.spawn_request import FORK_NAMES, MAKE_NAMESPACES, PREPARE, SPAWN, SpawnRequest
 from sandbank.runtime.linux import privileges
 
@@ -38,8 +39,9 @@ _log = structlog.get_logger(__name__)
 class ZygoteClient:
     """One zygote at a time. Requests that find it dead wait for the next one, up to their own deadline."""
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Path, heaps: Heaps) -> None:
         self._bundle = bundle
+        self._heaps = heaps
         self._control: socket.socket | None = None
         self._ready = asyncio.Event()
         self._tasks = TaskGroup("zygote", lambda name, error: _log.error("zygote watch failed", task=name, error=repr(error)))
@@ -250,7 +252,7 @@ class ZygoteClient:
         mine.setblocking(False)
         with theirs:
             child = await asyncio.create_subprocess_exec(
-                *assemble.command(self._bundle, "sandbank.zygote", str(theirs.fileno())),
+                *assemble.command(self._bundle, "sandbank.zygote", str(theirs.fileno()), str(self._heaps.new())),
                 env=assemble.environment(self._bundle),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,

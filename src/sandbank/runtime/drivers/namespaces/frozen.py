@@ -1,0 +1,77 @@
+"""Paused sandboxes that are still in memory: a cache of what is on disk already, for as long as nobody wants the memory (ADR 0016)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbank.runtime.drivers.namespaces.running import Running
+
+# Of the machine's memory: below, whoever runs needs it more.
+_LEAST_AVAILABLE = 0.1
+# Of the node's slots.
+_MOST_SLOTS = 0.125
+
+
+@dataclass(frozen=True, slots=True)
+class _Frozen:
+    running: Running
+    memory_bytes: int
+
+
+class FrozenCache:
+    """The frozen sandboxes of one node by the names of their snapshots, longest frozen first. `end` gives back all that one holds."""
+
+    def __init__(self, share: float, slots: int, end: Callable[[Running], Awaitable[None]], meminfo: Path = Path("/proc/meminfo")) -> None:
+        self._share = share
+        self._most = int(slots * _MOST_SLOTS)
+        self._end = end
+        self._meminfo = meminfo
+        self._kept: dict[str, _Frozen] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is kept at all."""
+        return self._share > 0 and self._most > 0
+
+    async def add(self, snapshot_id: str, running: Running) -> None:
+        """Keep one, at the expense of older ones or, if it is too large, not for long."""
+        self._kept[snapshot_id] = _Frozen(running, running.group.usage().memory_bytes)
+        await self.make_room()
+
+    def take(self, snapshot_id: str | None, sandbox_id: str) -> Running | None:
+        """One that is wanted again as who it was; whoever takes it ends it or lets it run."""
+        found = self._kept.get(snapshot_id or "")
+        if found is None or found.running.record.sandbox_id != sandbox_id:
+            return None
+        del self._kept[snapshot_id or ""]
+        return found.running
+
+    async def make_room(self) -> None:
+        """End the longest frozen ones until the others take no more than their share, of memory that nobody misses."""
+        while self._kept and self._is_too_much():
+            await self.remove(next(iter(self._kept)))
+
+    async def remove(self, snapshot_id: str) -> None:
+        """Idempotent."""
+        if (found := self._kept.pop(snapshot_id, None)) is not None:
+            await self._end(found.running)
+
+    async def remove_sandbox(self, sandbox_id: str) -> None:
+        """By the name of the sandbox. Idempotent."""
+        for snapshot_id, found in list(self._kept.items()):
+            if found.running.record.sandbox_id == sandbox_id:
+                await self.remove(snapshot_id)
+
+    async def clear(self) -> None:
+        """End them all."""
+        for snapshot_id in list(self._kept):
+            await self.remove(snapshot_id)
+
+    def _is_too_much(self) -> bool:
+        fields = (line.split() for line in self._meminfo.read_text(encoding="ascii").splitlines())
+        sizes = {words[0]: int(words[1]) << 10 for words in fields if words[0] in ("MemTotal:", "MemAvailable:")}
+        total, available = sizes["MemTotal:"], sizes["MemAvailable:"]
+        used = sum(found.memory_bytes for found in self._kept.values())
+        return len(self._kept) > self._most or used > total * self._share or available < total * _LEAST_AVAILABLE

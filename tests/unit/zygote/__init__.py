@@ -1,0 +1,1 @@
+"""What the zygote does to itself."""
