@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Sandbox, SandboxNotFoundError } from 'e2b'
+import { getByHost, waitUntil } from './support.mjs'
 
 const COUNT = 'i=0; while true; do i=$((i+1)); echo $i; sleep 0.1; done'
 
@@ -21,6 +22,46 @@ test('files, memory and handles go on', async () => {
     while (seen.split('\n').length < 5) await new Promise((resolve) => setTimeout(resolve, 50))
     await again.kill()
     assert.ok(Number(seen.split('\n')[0]) > 1)
+  } finally {
+    await sandbox.kill()
+  }
+})
+
+test('a server, a terminal and a command that is followed go on', async () => {
+  const sandbox = await Sandbox.create({ timeoutMs: 120_000 })
+  try {
+    const server = "let visits = 0; require('http').createServer((_, answer) => answer.end(String(++visits))).listen(3000)"
+    await sandbox.commands.run(`exec node -e "${server}"`, { background: true, timeoutMs: 0 })
+    const visit = async () => (await getByHost(sandbox.getHost(3000))).text
+    await waitUntil(async () => (await visit()) === '1', 'the first visit')
+    const shown = { text: '', onData: (data) => (shown.text += new TextDecoder().decode(data)) }
+    const terminal = await sandbox.pty.create({ cols: 80, rows: 24, onData: shown.onData })
+    const type = async (keys, expected) => {
+      shown.text = ''
+      await sandbox.pty.sendInput(terminal.pid, new TextEncoder().encode(keys))
+      await waitUntil(() => shown.text.includes(expected), `${expected} after ${JSON.stringify(keys)}`)
+    }
+    await type('nano letter\n', 'New File')
+    await type('before', 'before')
+    await sandbox.files.write('/home/user/log', '')
+    const follower = await sandbox.commands.run('exec tail -f log', { background: true, timeoutMs: 0 })
+    const ended = follower.wait().then(() => 'ended by itself', () => 'cut')
+
+    await sandbox.pause()
+    assert.equal(await ended, 'cut')
+    await Sandbox.connect(sandbox.sandboxId, { timeoutMs: 120_000 })
+
+    assert.ok(Number(await visit()) >= 2)
+    await sandbox.pty.connect(terminal.pid, { onData: shown.onData })
+    await type(' and after', 'after')
+    await type('\x0f', 'Write')
+    await type('\r', 'Wrote 1 line')
+    assert.equal(await sandbox.files.read('/home/user/letter'), 'before and after\n')
+    let followed = ''
+    const again = await sandbox.commands.connect(follower.pid, { onStdout: (text) => (followed += text), timeoutMs: 0 })
+    await sandbox.commands.run('echo more >> log')
+    await waitUntil(() => followed === 'more\n', 'what was written after the resume')
+    await again.kill()
   } finally {
     await sandbox.kill()
   }

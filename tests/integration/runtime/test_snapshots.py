@@ -155,6 +155,41 @@ async def test_tail_follows_and_jobs_of_a_shell_go_on(paused: Paused) -> None:
     assert await paused.sh("cat /tmp/followed") == "0\n1\n2\n"
 
 
+_LOCKS = """
+import fcntl, mmap, os, struct, time
+first = open("/tmp/mapped", "w+b"); first.write(bytes(8192)); first.flush(); mapped = mmap.mmap(first.fileno(), 8192)
+plain = open("/tmp/plain", "w+b"); plain.write(bytes(8192)); plain.flush()
+for file in (first, plain):
+    fcntl.lockf(file, fcntl.LOCK_EX, 10, 100); fcntl.lockf(file, fcntl.LOCK_SH, 1, 500)
+n = 0
+while True:
+    n += 1; mapped[:8] = n.to_bytes(8, "big"); time.sleep(0.02)
+    open("/tmp/new", "w").write(str(n)); os.rename("/tmp/new", "/tmp/count")
+"""
+_WHAT_IS_LOCKED = """
+import fcntl
+for name in ("mapped", "plain"):
+    for kind, start in ((fcntl.LOCK_SH, 100), (fcntl.LOCK_SH, 110), (fcntl.LOCK_SH, 500), (fcntl.LOCK_EX, 500)):
+        try: fcntl.lockf(open("/tmp/" + name, "r+b"), kind | fcntl.LOCK_NB, 1, start); print("free")
+        except BlockingIOError: print("locked")
+"""
+
+
+async def test_ranges_of_files_stay_locked_and_stopped_jobs_stopped(paused: Paused) -> None:
+    """A process with a file mapped and locked, as databases have theirs; CRIU alone loses these locks."""
+    await paused.sh(f"cat > /tmp/locks.py <<'END'\n{_LOCKS}\nEND\ncat > /tmp/look.py <<'END'\n{_WHAT_IS_LOCKED}\nEND")
+    await paused.sh("setsid python3 /tmp/locks.py > /tmp/said 2>&1 &")
+    await paused.sh("setsid sh -c 'kill -STOP $$; echo let go > /tmp/stopped' > /dev/null 2>&1 &")
+    count = await _more_than(paused, 0)
+    states = "ps -o stat= -C python3 -C sh | grep -c ^T"
+    for _ in range(3):
+        await paused.cycle()
+        assert (await paused.sh("python3 /tmp/look.py", "root")).split() == ["locked", "free", "free", "locked"] * 2
+        count = await _more_than(paused, count)
+        assert await paused.sh(states) == "1\n"
+    assert await paused.sh("cat /tmp/said; pkill -CONT -f 'let go'; sleep 0.2; cat /tmp/stopped") == "let go\n"
+
+
 async def test_what_was_true_inside_is_true_again(paused: Paused) -> None:
     """Users, limits, filters, mounts, names, the boot's identity: a resumed sandbox is no other."""
     mounts = r"cut -d' ' -f2-6 /proc/mounts | sed 's/,uuid=on//; s/[ug]id=[0-9]*//g' | sort"  # owners are shown as the node's

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from sandbank.runtime.snapshot.image import MAGICS, entries, varint
+
 COUNT = 65536
-_MAGICS = 8  # bytes, before entries of CRIU's protobuf messages, each after its length: 4 bytes, little-endian
 _VARINT, _TEXT = 0, 2
 _OWNER = re.compile(rb"\b([ug]id)=(\d+)")
 
@@ -19,17 +20,8 @@ def _namespace(base_uid: int) -> bytes:
 def moved(name: str, image: bytes, old: int, new: int) -> bytes:
     """The image of a user namespace or of its mount points, told by the file's name, moved from the range at `old` to that at `new`."""
     if name.startswith("userns-"):
-        return image[:_MAGICS] + _entry(_namespace(new))
-    return image[:_MAGICS] + b"".join(_entry(_moved_options(entry, old, new)) for entry in _entries(image))
-
-
-def _entries(image: bytes) -> list[bytes]:
-    entries, start = [], _MAGICS
-    while start < len(image):
-        length = int.from_bytes(image[start : start + 4], "little")
-        entries.append(image[start + 4 : start + 4 + length])
-        start += 4 + length
-    return entries
+        return image[:MAGICS] + _entry(_namespace(new))
+    return image[:MAGICS] + b"".join(_entry(_moved_options(entry, old, new)) for entry in entries(image))
 
 
 def _entry(message: bytes) -> bytes:
@@ -45,9 +37,9 @@ def _moved_options(message: bytes, old: int, new: int) -> bytes:
 
     out, at = bytearray(), 0
     while at < len(message):
-        tag, at = _read_varint(message, at)
+        tag, at = varint(message, at)
         out += _varint(tag)
-        number, at = _read_varint(message, at)
+        number, at = varint(message, at)
         if tag & 7 == _VARINT:
             out += _varint(number)
         elif tag & 7 == _TEXT:
@@ -57,16 +49,6 @@ def _moved_options(message: bytes, old: int, new: int) -> bytes:
         else:
             raise OSError(f"a mount point's image has a field of kind {tag & 7}")
     return bytes(out)
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[at]
-        number |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 128:
-            return number, at
 
 
 def _varint(number: int) -> bytes:

@@ -16,7 +16,7 @@ from sandbank.runtime.linux.libc import CLONE_NEWNET
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.rootfs import stage
-from sandbank.runtime.snapshot import criu, uid_range
+from sandbank.runtime.snapshot import criu, record_locks, uid_range
 from sandbank.runtime.snapshot.store import SnapshotFacts
 
 LOG = "restore.log"
@@ -62,6 +62,7 @@ class Restoration:
         """
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         descriptor = os.open(self._images, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        locks, first = await asyncio.to_thread(record_locks.saved, self._images), 0
         try:
             with mine:
                 mine.setblocking(False)
@@ -69,20 +70,31 @@ class Restoration:
                     await self._zygote.carry_out(RESTORE, self._request.encode(), [theirs.fileno()], deadline_seconds)
 
                 async def on_notice(name: str, pid: int) -> None:
+                    nonlocal first
                     if name == "setup-namespaces":
+                        first = pid
                         on_pid(pid)
                         await self._move_in(pid, deadline_seconds)
 
                 async with asyncio.timeout(deadline_seconds):
-                    await criu.ask(mine, CRIU_RESTORE, self._options(descriptor), on_notice, self._images / LOG)
+                    options = self._options(descriptor, stopped=bool(locks))
+                    await criu.ask(mine, CRIU_RESTORE, options, on_notice, self._images / LOG)
+            if locks:
+                await asyncio.to_thread(self._lock, first, locks)
         except criu.CriuError as error:
             raise InternalError(f"the snapshot could not be restored: {error}") from error
         except TimeoutError as error:
             raise InternalError(f"the snapshot was not restored within {deadline_seconds:g} seconds") from error
+        except OSError as error:
+            raise InternalError(f"the snapshot could not be restored: {error}") from error
         finally:
             os.close(descriptor)
 
-    def _options(self, descriptor: int) -> CriuOptions:
+    def _lock(self, pid: int, locks: list[record_locks.RecordLock]) -> None:
+        record_locks.take_again(pid, locks)
+        record_locks.let_go(pid, self._images)
+
+    def _options(self, descriptor: int, *, stopped: bool) -> CriuOptions:
         mounts = []
         for mount in self._facts.mounts:
             source = mount.partition("]:")[2]
@@ -102,6 +114,7 @@ class Restoration:
             link_remap=True,
             manage_cgroups_mode=CRIU_CGROUPS_IGNORE,
             network_lock=CRIU_LOCK_SKIP,
+            leave_stopped=stopped,
         )
 
     async def _move_in(self, pid: int, deadline_seconds: float) -> None:
