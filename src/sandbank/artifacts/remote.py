@@ -45,6 +45,15 @@ class Remote:
             except FileNotFoundError:
                 return None
 
+    def has(self, key: str) -> bool:
+        """Whether there is such an object."""
+        with _translated(f"{key} could not be looked for"):
+            try:
+                obstore.head(self._store, key)
+            except FileNotFoundError:
+                return False
+            return True
+
     def stream(self, key: str) -> Iterator[bytes]:
         """A large one, in pieces; `FileNotFoundError` when there is none."""
         with _translated(f"{key} could not be read"):

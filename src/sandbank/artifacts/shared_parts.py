@@ -13,7 +13,7 @@ from pathlib import Path
 from sandbank.artifacts.exchange import Exchange, Manifest
 from sandbank.domain.errors import InternalError
 
-LAYERS, BUNDLES, HEAPS = "layers", "bundles", "heaps"
+KINDS = LAYERS, BUNDLES, HEAPS = "layers", "bundles", "heaps"
 # Below the node's data directory.
 _PLACES = {LAYERS: Path("artifacts", "layers"), BUNDLES: Path(BUNDLES), HEAPS: Path(HEAPS)}
 _ASIDE = ".fetching-"
