@@ -120,6 +120,8 @@ class NamespaceDriver:
         await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
         await asyncio.to_thread(self._heaps.remove_unused, [record.pid for record in found.alive], self._saves.heaps())
+        if removed := await asyncio.to_thread(self._saves.remove_unneeded, bundle.name, found.alive):
+            _log.info("parts that nothing needs removed", parts=removed)
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
