@@ -21,8 +21,9 @@ _SCHEMES = ("file", "s3", "gs", "az", "memory")
 class Remote:
     """Objects by key. Methods block; `UnavailableError` when the storage does not answer as it should."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, url: str = "") -> None:
         self._store = store
+        self.url = url
 
     @staticmethod
     def open(url: str) -> Remote:
@@ -32,10 +33,10 @@ class Remote:
             raise InvalidError(f"artefacts cannot be kept at {url!r}: it must begin with file://, s3://, gs:// or az://")
         try:
             if scheme == "file":
-                return Remote(from_url(url, mkdir=True))
+                return Remote(from_url(url, mkdir=True), url)
             if scheme == "memory":
-                return Remote(from_url(url))
-            return Remote(from_url(url, retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}))
+                return Remote(from_url(url), url)
+            return Remote(from_url(url, retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}), url)
         except (BaseError, ValueError, OSError) as error:
             raise InvalidError(f"artefacts cannot be kept at {url!r}: {_line(error)}") from error
 

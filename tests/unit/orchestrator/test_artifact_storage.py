@@ -21,8 +21,8 @@ from tests.unit.orchestrator.node import Node, new_order
 class _Remote(Remote):
     """Storage that is away now and then."""
 
-    def __init__(self) -> None:
-        super().__init__(MemoryStore())
+    def __init__(self, url: str = "") -> None:
+        super().__init__(MemoryStore(), url)
         self.failures = 0
 
     def put(self, key: str, content: bytes | Iterable[bytes]) -> None:
@@ -97,6 +97,20 @@ async def test_storage_that_is_away_is_tried_again_and_so_is_what_an_earlier_pro
     world.publish(builds, "b2")  # and nobody is told
     world.node("first")
     await world.stored("b1", "b2")
+
+
+async def test_other_storage_gets_all_that_there_is(world: _World) -> None:
+    first, builds = world.node("first")
+    world.publish(builds, "b1")
+    first.keep("b1")
+    await world.stored("b1")
+    async with asyncio.timeout(5):
+        while not list((world.path / "first" / "artifacts" / "stored").glob("*/b1")):
+            await asyncio.sleep(0.005)
+    await first.stop()
+    world.remote = _Remote("s3://elsewhere")
+    world.node("first")
+    await world.stored("b1")
 
 
 async def test_what_nobody_needs_is_removed_also_amid_being_stored(world: _World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ _log = structlog.get_logger("sandbank.orchestrator")
 class ArtifactStorage:
     """Implements `sandbank.orchestrator.core.ports.Artifacts`. What was not stored when it ended is when it starts again.
 
-    Below `artifacts/stored` is an empty file for each build that is known to be stored.
+    Below `artifacts/stored` there is a directory for each storage, with an empty file for each build that is known to be there.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class ArtifactStorage:
         self._driver = driver
         self._builds = builds
         self._templates = TemplateTransfer(builds, data_dir)
-        self._marks = data_dir / "artifacts" / "stored"
+        self._marks = data_dir / "artifacts" / "stored" / hashlib.sha256(remote.url.encode()).hexdigest()[:16]
         self._tasks = TaskGroup("artifacts", on_error)
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._fetching: dict[str, asyncio.Task[bool]] = {}
