@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -119,7 +120,7 @@ class NamespaceDriver:
             warnings += watches.raise_limits(self._layout.max_slots)
         await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
-        await asyncio.to_thread(self._heaps.remove_unused, [record.pid for record in found.alive], self._saves.heaps())
+        await asyncio.to_thread(self._remove_unused, found.alive, bundles)
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
@@ -138,6 +139,10 @@ class NamespaceDriver:
         if self._frozen.is_on:
             self._tasks.start("make room", self._make_room())
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
+
+    def _remove_unused(self, alive: list[Record], bundles: Path) -> None:
+        self._heaps.remove_unused([record.pid for record in alive], self._saves.needed(HEAPS))
+        assemble.remove_unused(bundles, {self._bundle, *(record.bundle for record in alive), *self._saves.needed(BUNDLES)})
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)

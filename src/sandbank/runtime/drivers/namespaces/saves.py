@@ -7,13 +7,12 @@ import contextlib
 import enum
 import errno
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sandbank.artifacts.shared_parts import HEAPS, SharedParts
+from sandbank.artifacts.shared_parts import SharedParts
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError, UnavailableError
 from sandbank.runtime.cgroup.group import Group
 from sandbank.runtime.driver import AgentInit, SandboxSpec
@@ -90,9 +89,10 @@ class Saves:
         """Of all snapshots that are complete."""
         return self._store.names()
 
-    def heaps(self) -> set[str]:
-        """Those that snapshots have pages of. Blocks."""
-        return {os.path.basename(path) for name in self.names() for path in self._store.files(name) if path.startswith(f"{HEAPS}/")}
+    def needed(self, kind: str) -> set[str]:
+        """The agent bundles (`BUNDLES`) or memory of zygotes (`HEAPS`) that snapshots have pages of. Blocks."""
+        paths = (path.split("/") for name in self.names() for path in self._store.files(name))
+        return {path[1] for path in paths if path[0] == kind}
 
     def has(self, snapshot_id: str) -> bool:
         """Complete ones only."""
