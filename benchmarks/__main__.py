@@ -33,6 +33,7 @@ def measurements(quick: bool) -> dict[str, Measurement]:
         "pause": functools.partial(
             pausing.measure_pause, rounds=4 if quick else 15, megabytes=(10, 100) if quick else (10, 50, 100, 300, 900)
         ),
+        "thaw": functools.partial(pausing.measure_thaw, rounds=4 if quick else 15, megabytes=(10, 100) if quick else (10, 100, 900)),
         "fork": functools.partial(forking.measure_fork, counts=(10,) if quick else (10, 100), rounds=2 if quick else 5),
         "paused": functools.partial(paused_crowd.measure_paused, paused=20, running=5, sample=5)
         if quick
