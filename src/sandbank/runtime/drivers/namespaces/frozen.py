@@ -64,7 +64,7 @@ class FrozenCache:
         try:
             await self._end(found.running)
         finally:
-            del self._leaving[sandbox_id]
+            self._leaving.pop(sandbox_id, None)
             gone.set()
 
     async def wait_gone(self, sandbox_id: str) -> None:
