@@ -176,7 +176,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     credentials = AccountCredentials(database.sessions, accounts.forget)
     identities = identity_provider(settings)
     templates = TemplateRepo(database.sessions, tasks)
-    nodes = NodePool(settings.nodes, tasks)
+    nodes = NodePool(settings.nodes, tasks, shares_artifacts=bool(settings.artifacts_url))
     routes = CatalogRoutes(stores.catalog, nodes.host_of)
     tokens = SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value())
     snapshots = SnapshotRepo(database.sessions, tokens)
@@ -184,7 +184,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     killer = SandboxKiller(store, snapshots, nodes, nodes, routes, _now, tasks)
     pauser = SandboxPauser(store, store, snapshots, paused, nodes, routes, tasks)
     checkpointer = Checkpointer(store, store, paused, nodes, routes)
-    launcher = SandboxLauncher(store, store, nodes, routes)
+    launcher = SandboxLauncher(store, store, nodes, routes, shares_artifacts=bool(settings.artifacts_url))
     extender = SandboxExtender(store, nodes, _now)
     admin_token = settings.admin_token.get_secret_value() if settings.admin_token is not None else None
     queries = None if clickhouse is None else TenantQueries(clickhouse)
@@ -213,6 +213,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
             tokens=tokens,
             tasks=tasks,
             issues_identities=settings.iam_tokens,
+            pauses_by_default=settings.on_timeout == "pause",
         ),
         creates=IdempotentCreates(stores.idempotency, store, _now, tasks),
         extender=extender,

@@ -93,7 +93,7 @@ class BuildStore:
             if layer.parent != self.layers_dir or not layer.is_dir():
                 raise InvalidError(f"Not a layer of this store: {layer}")
         self.builds_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = json.dumps(_to_json(build), indent=2, sort_keys=True).encode() + b"\n"
+        content = json.dumps(to_json(build), indent=2, sort_keys=True).encode() + b"\n"
         write_atomically(self.builds_dir / f"{build.build_id}.json", content)
 
     def list_ids(self) -> list[str]:
@@ -104,7 +104,7 @@ class BuildStore:
 
     def _read(self, path: Path, build_id: str) -> Build:
         try:
-            build = _from_json(json.loads(path.read_bytes()), self.layers_dir)
+            build = from_json(json.loads(path.read_bytes()), self.layers_dir)
         except (OSError, ValueError, KeyError, TypeError, InvalidError) as error:
             raise InternalError(f"The metadata of build {build_id} are damaged: {error}") from error
         missing = [layer.name for layer in build.layers if not layer.is_dir()]
@@ -113,7 +113,8 @@ class BuildStore:
         return build
 
 
-def _to_json(build: Build) -> dict[str, Any]:
+def to_json(build: Build) -> dict[str, Any]:
+    """A build's metadata, which mean the same on every node."""
     return {
         "format_version": FORMAT_VERSION,
         "build_id": build.build_id,
@@ -127,7 +128,8 @@ def _to_json(build: Build) -> dict[str, Any]:
     }
 
 
-def _from_json(document: Mapping[str, Any], layers_dir: Path) -> Build:
+def from_json(document: Mapping[str, Any], layers_dir: Path) -> Build:
+    """The opposite. `KeyError`, `TypeError`, `ValueError` or `InvalidError` for what `to_json` did not write."""
     if document["format_version"] != FORMAT_VERSION:
         raise ValueError(f"format version {document['format_version']}")
     return Build(

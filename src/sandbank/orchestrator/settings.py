@@ -45,6 +45,12 @@ class OrchestratorSettings(BaseSettings):
         ge=0,
         description="What all sandboxes together may write, in MiB, fixed at the first start; else 80 % of what is free. 0: none.",
     )
+    artifacts_url: str | None = Field(
+        default=None,
+        description="Object storage that all nodes share, for builds and snapshots, so that what one has made others can go on from:"
+        " `s3://bucket/prefix`, `gs://…`, `az://…` (credentials by each cloud's own variables) or `file:///directory`. Without it they"
+        " stay on the node that made them.",
+    )
     driver: str = Field(default="namespaces", description="What runs sandboxes.")
     criu: Path | None = Field(
         default=None,

@@ -13,13 +13,17 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.artifacts.builds import BuildStore
+from sandbank.artifacts.exchange import Exchange
+from sandbank.artifacts.remote import Remote
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import InvalidError
 from sandbank.orchestrator.adapters.analytics import Analytics
 from sandbank.orchestrator.adapters.api_secrets import ApiSecrets
+from sandbank.orchestrator.adapters.artifact_storage import ArtifactStorage
 from sandbank.orchestrator.adapters.event_feed import EventFeed
 from sandbank.orchestrator.adapters.log_sinks import choose_outlet
 from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
+from sandbank.orchestrator.adapters.no_artifacts import NoArtifacts
 from sandbank.orchestrator.adapters.node_logs import LoggedRoutes, NodeLogs
 from sandbank.orchestrator.adapters.observed import observe
 from sandbank.orchestrator.adapters.proxy_routes import ProxyRoutes
@@ -92,6 +96,7 @@ class Parts:
     inventory: Inventory
     removal: Removal
     removals: TaskGroup
+    artifacts: ArtifactStorage | NoArtifacts
     sampler: LoadSampler
     rpc: RpcServer
     proxy: ProxyServer
@@ -145,6 +150,7 @@ class OrchestratorService:
         require_free(settings.orchestrator_bind, settings.orchestrator_proxy_port, "the sandbox proxy")
         parts.logs.start()
         await adopt(parts.driver, parts.inventory, parts.records, parts.proxy_routes, parts.removal)
+        parts.artifacts.start()
         await parts.proxy.start()
         self._port = await parts.rpc.start(self.address)
         self._root_tasks = {
@@ -195,7 +201,7 @@ class OrchestratorService:
     def _last_words(self) -> list[Coroutine[Any, Any, None]]:
         parts = self._parts
         optional = [part.stop() for part in (parts.analytics, parts.feed) if part is not None]
-        return [*optional, parts.logs.stop(), parts.secrets.close()]
+        return [*optional, parts.artifacts.stop(), parts.logs.stop(), parts.secrets.close()]
 
 
 def build(
@@ -223,11 +229,14 @@ def build(
     events = EventFan([listener for listener in (analytics, feed, logs) if listener is not None])
     removal = Removal(driver, inventory, records, proxy_routes, removals, events, _now)
     volumes = VolumeDirectory(settings.volumes_dir or settings.data_dir / "sandboxes" / ".volumes", settings.volume_mib)
+    builds = BuildStore(settings.data_dir / "artifacts")
+    artifacts = _artifacts(settings, driver, builds)
     creation = Creation(
         driver=driver,
         inventory=inventory,
         status=status,
-        builds=BuildStore(settings.data_dir / "artifacts"),
+        builds=builds,
+        artifacts=artifacts,
         records=records,
         routes=proxy_routes,
         removal=removal,
@@ -239,7 +248,16 @@ def build(
     sampler = LoadSampler(Machine(settings.data_dir))
     rpc = RpcServer(_log_failure, Tracer(ORCHESTRATOR))
     egress = EgressUpdate(driver, inventory, records)
-    pausing = Pausing(driver=driver, inventory=inventory, records=records, routes=proxy_routes, tasks=removals, events=events, clock=_now)
+    pausing = Pausing(
+        driver=driver,
+        inventory=inventory,
+        records=records,
+        routes=proxy_routes,
+        tasks=removals,
+        events=events,
+        clock=_now,
+        artifacts=artifacts,
+    )
     add_sandbox_service(
         rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, pausing, egress, events, _now)
     )
@@ -259,6 +277,7 @@ def build(
             inventory,
             removal,
             removals,
+            artifacts,
             sampler,
             rpc,
             proxy,
@@ -268,6 +287,12 @@ def build(
             feed,
         )
     )
+
+
+def _artifacts(settings: OrchestratorSettings, driver: Driver, builds: BuildStore) -> ArtifactStorage | NoArtifacts:
+    if not settings.artifacts_url:
+        return NoArtifacts()
+    return ArtifactStorage(Exchange(Remote.open(settings.artifacts_url)), driver, builds, settings.data_dir, _log_failure)
 
 
 def _build_logs(settings: OrchestratorSettings, driver: Driver, clickhouse: ClickHouse | None) -> NodeLogs:

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from sandbank.artifacts.exchange import Description, Exchange, Manifest
+
 
 @dataclass(frozen=True, slots=True)
 class NodeLayout:
@@ -214,6 +216,18 @@ class Driver(Protocol):
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Whether a sandbox can be continued from it on this node."""
+        ...
+
+    def snapshot_names(self) -> list[str]:
+        """Of all complete snapshots on this node."""
+        ...
+
+    async def describe_snapshot(self, snapshot_id: str) -> Description:
+        """What another node needs to go on from it; `ConflictError` when there is none of that name."""
+        ...
+
+    async def place_snapshot(self, exchange: Exchange, manifest: Manifest) -> None:
+        """Bring a stored snapshot to this node, with all it needs. Complete or absent, also when cancelled; errors as `Exchange`'s."""
         ...
 
     def has_memory(self, snapshot_id: str) -> bool:

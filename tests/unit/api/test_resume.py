@@ -54,7 +54,7 @@ async def test_it_comes_back_as_it_was(core: Core, sandbox: Sandbox) -> None:
     assert back.build_id == saved.build_id
     assert back == replace(sandbox, execution_id=back.execution_id, started_at=back.started_at, end_at=back.end_at, build_id=back.build_id)
     start = core.nodes.starts[sandbox.sandbox_id]
-    assert (start.snapshot_env_id, start.template.build_id, start.node_id) == (saved.env_id, saved.build_id, "n1")
+    assert (start.snapshot_env_id, start.template.build_id, start.origin_node_id) == (saved.env_id, saved.build_id, "n1")
     assert (start.env_vars, start.mask_request_host, start.https_ports) == ({}, first.mask_request_host, (8443,))
     assert core.nodes.wishes[sandbox.sandbox_id] == wish
     assert wish.proxy is not None

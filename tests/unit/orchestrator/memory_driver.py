@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from sandbank.aiokit.tasks import finish
+from sandbank.artifacts.exchange import SNAPSHOT, Description, Exchange, Manifest
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
 from sandbank.runtime.driver import EgressPolicy, SandboxExit, SandboxSpec, SandboxStats, StartReport
 
@@ -21,6 +22,7 @@ class Kernel:
     leftovers: set[str] = field(default_factory=set)
     snapshots: dict[str, SandboxSpec] = field(default_factory=dict)
     without_memory: set[str] = field(default_factory=set)
+    shared: dict[str, SandboxSpec] = field(default_factory=dict)  # what other nodes' drivers have
 
 
 class MemoryDriver:
@@ -93,6 +95,17 @@ class MemoryDriver:
 
     def has_snapshot(self, snapshot_id: str) -> bool:
         return snapshot_id in self.kernel.snapshots
+
+    def snapshot_names(self) -> list[str]:
+        return sorted(self.kernel.snapshots)
+
+    async def describe_snapshot(self, snapshot_id: str) -> Description:
+        if not self.has_snapshot(snapshot_id):
+            raise ConflictError(f"there is no snapshot {snapshot_id}")
+        return Description(SNAPSHOT, {"sandbox_id": self.kernel.snapshots[snapshot_id].sandbox_id}, ())
+
+    async def place_snapshot(self, exchange: Exchange, manifest: Manifest) -> None:
+        self.kernel.snapshots[manifest.build_id] = self.kernel.shared[manifest.build_id]
 
     def has_memory(self, snapshot_id: str) -> bool:
         return self.has_snapshot(snapshot_id) and snapshot_id not in self.kernel.without_memory

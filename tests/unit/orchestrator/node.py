@@ -93,6 +93,27 @@ class MemoryBuilds:
         return BUILD if build_id == BUILD.build_id else None
 
 
+class MemoryArtifacts:
+    """What other nodes can get of this one, and what it gets of them: snapshots that `driver.kernel.shared` has."""
+
+    def __init__(self, driver: MemoryDriver) -> None:
+        self._driver = driver
+        self.kept: list[str] = []
+        self.forgotten: list[str] = []
+
+    def keep(self, build_id: str) -> None:
+        self.kept.append(build_id)
+
+    def forget(self, build_id: str) -> None:
+        self.forgotten.append(build_id)
+
+    async def fetch(self, build_id: str) -> bool:
+        found = self._driver.kernel.shared.get(build_id)
+        if found is not None:
+            self._driver.kernel.snapshots[build_id] = found
+        return found is not None
+
+
 class Node:
     def __init__(
         self, driver: MemoryDriver, records: MemoryRecords | None = None, *, max_starts: int = 4, max_sandboxes: int = 1000
@@ -107,11 +128,13 @@ class Node:
         self.status = StatusBoard(self.clock)
         self.events = MemoryEvents()
         self.removal = Removal(driver, self.inventory, self.records, self.routes, self.tasks, self.events, self.clock)
+        self.artifacts = MemoryArtifacts(driver)
         self.creation = Creation(
             driver=driver,
             inventory=self.inventory,
             status=self.status,
             builds=MemoryBuilds(),
+            artifacts=self.artifacts,
             records=self.records,
             routes=self.routes,
             removal=self.removal,
@@ -129,6 +152,7 @@ class Node:
             tasks=self.tasks,
             events=self.events,
             clock=self.clock,
+            artifacts=self.artifacts,
         )
 
     async def start(self) -> None:

@@ -54,11 +54,12 @@ class _Node:
 class NodePool:
     """All nodes that this API knows, by the addresses it was given. IDs come from the nodes themselves, when first asked."""
 
-    def __init__(self, addresses: Sequence[str], tasks: TaskGroup) -> None:
+    def __init__(self, addresses: Sequence[str], tasks: TaskGroup, *, shares_artifacts: bool = False) -> None:
         self._nodes = {address: _Node(address) for address in addresses}
         self._by_id: dict[str, _Node] = {}
         self._abandoned: dict[str, datetime] = {}
         self._tasks = tasks
+        self._shares_artifacts = shares_artifacts
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -196,7 +197,16 @@ class NodePool:
         return node
 
     async def _discard(self, node_id: str, build_id: str) -> None:
-        await self._get(node_id).client.delete_snapshot(build_id)
+        try:
+            await self._get(node_id).client.delete_snapshot(build_id)
+        except SandbankError:
+            if not self._shares_artifacts:
+                raise
+            for node in self.candidates():
+                if node.node_id != node_id:  # which removes it from where it is shared; its own copy the node that is away keeps
+                    await self._get(node.node_id).client.delete_snapshot(build_id)
+                    return
+            raise
 
     async def _delete_abandoned(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
         for _ in range(_ABANDON_TRIES):

@@ -75,7 +75,8 @@ class SandboxForker:
         turns = asyncio.Semaphore(_AT_ONCE)
         try:
             mounts, _ = await self._volumes.mounts(team, snapshot.template(), parent.volume_mounts)
-            start = replace(snapshot.start(team, self._tokens, mounts, timeout_seconds, None), created_timeout_seconds=None, iam_tokens={})
+            start = snapshot.start(team, self._tokens, mounts, timeout_seconds, node_id=parent.node_id)
+            start = replace(start, created_timeout_seconds=None, iam_tokens={})
 
             async def one() -> Sandbox | SandbankError:
                 fork_id = new_sandbox_id()

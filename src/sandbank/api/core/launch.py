@@ -14,11 +14,13 @@ from sandbank.domain.sandbox import Sandbox
 class SandboxLauncher:
     """Starts sandboxes, new ones and paused ones."""
 
-    def __init__(self, sandboxes: Sandboxes, reservations: Reservations, nodes: Nodes, routes: Routes) -> None:
+    def __init__(
+        self, sandboxes: Sandboxes, reservations: Reservations, nodes: Nodes, routes: Routes, *, shares_artifacts: bool = False
+    ) -> None:
         self._sandboxes = sandboxes
         self._reservations = reservations
         self._nodes = nodes
-        self._placer = SandboxPlacer(nodes)
+        self._placer = SandboxPlacer(nodes, shares_artifacts=shares_artifacts)
         self._routes = routes
 
     async def launch(self, team: Team, start: SandboxStart) -> Sandbox:

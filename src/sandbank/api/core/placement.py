@@ -47,21 +47,22 @@ def choose(nodes: Iterable[NodeLoad], vcpu: int, excluded: frozenset[str] = froz
 class SandboxPlacer:
     """Starts sandboxes on nodes."""
 
-    def __init__(self, nodes: Nodes) -> None:
+    def __init__(self, nodes: Nodes, *, shares_artifacts: bool = False) -> None:
         self._nodes = nodes
+        self._shares_artifacts = shares_artifacts
 
     async def place(self, start: SandboxStart) -> Sandbox:
-        """Start it on some node. Failed or cancelled, nothing of it is left, or will be once the node is seen again.
+        """Start it on some node: where its files are, if that can be or has to be.
 
-        `UnavailableError` where no node can take it, `DeadlineError` where one did not answer, `InternalError` where starting failed.
+        Failed or cancelled, nothing of it is left, or will be once the node is seen again. `UnavailableError` where no node can take it,
+        `DeadlineError` where one did not answer, `InternalError` where starting failed.
         """
         loop = asyncio.get_running_loop()
         full_until = loop.time() + _FULL_WAIT_SECONDS
         excluded: frozenset[str] = frozenset()
         last: SandbankError | None = None
         while len(excluded) < _ATTEMPTS:
-            usable = [node for node in self._nodes.candidates() if start.node_id in (None, node.node_id)]
-            node = choose(usable, start.template.vcpu, excluded)
+            node = self._choose(start, excluded)
             if node is None:
                 break
             try:
@@ -72,6 +73,11 @@ class SandboxPlacer:
                     raise UnavailableError(message, error_code="sandbox_capacity_unavailable") from error
                 await asyncio.sleep(_FULL_PAUSE_SECONDS)
             except (InvalidError, NotFoundError, ConflictError) as error:
+                if isinstance(error, ConflictError) and node.node_id != start.origin_node_id is not None:
+                    # It lacks the files: they were not in shared storage when the node that has them went away.
+                    last = UnavailableError(error.message)
+                    excluded |= {node.node_id}
+                    continue
                 raise InternalError(
                     f"Failed to place sandbox: {error.message}", error_code="sandbox_create_failed", should_retry=False
                 ) from error
@@ -79,6 +85,12 @@ class SandboxPlacer:
                 last = error
                 excluded |= {node.node_id}
         raise _failure(last)
+
+    def _choose(self, start: SandboxStart, excluded: frozenset[str]) -> NodeLoad | None:
+        only = start.node_id if self._shares_artifacts or start.node_id is not None else start.origin_node_id
+        usable = [node for node in self._nodes.candidates() if only in (None, node.node_id)]
+        at_home = [node for node in usable if node.node_id == start.origin_node_id]
+        return choose(at_home, start.template.vcpu, excluded) or choose(usable, start.template.vcpu, excluded)
 
     async def _start(self, node_id: str, start: SandboxStart) -> Sandbox:
         execution_id = str(uuid.uuid4())

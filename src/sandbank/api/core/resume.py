@@ -106,8 +106,8 @@ class SandboxResumer:
             snapshot = await self._paused.get_own(team, sandbox_id)
             if timeout_seconds == 0:
                 raise InvalidError("Timeout must be greater than 0")
-            mounts, _ = await self._volumes.mounts(team, snapshot.template(), snapshot.sandbox.volume_mounts)
-            start = snapshot.start(team, self._tokens, mounts, timeout_seconds, auto_pause)
+            mounts, node_id = await self._volumes.mounts(team, snapshot.template(), snapshot.sandbox.volume_mounts)
+            start = snapshot.start(team, self._tokens, mounts, timeout_seconds, auto_pause, node_id=node_id)
             return await self._launcher.launch(team, replace(start, boots=boots)), True
 
     async def _pause_over(self, sandbox_id: str) -> None:

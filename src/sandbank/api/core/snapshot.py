@@ -45,9 +45,16 @@ class Snapshot:
         )
 
     def start(
-        self, team: Team, tokens: SandboxTokens, mounts: tuple[VolumeMount, ...], timeout_seconds: int, auto_pause: bool | None
+        self,
+        team: Team,
+        tokens: SandboxTokens,
+        mounts: tuple[VolumeMount, ...],
+        timeout_seconds: int,
+        auto_pause: bool | None = None,
+        *,
+        node_id: str | None = None,
     ) -> SandboxStart:
-        """Everything as it was (REST contract §8.7), but for the timeout and, where it is given, `auto_pause`."""
+        """Everything as it was (REST contract §8.7), but for the timeout and, where it is given, `auto_pause`. `node_id`: only there."""
         sandbox = self.sandbox
         network = sandbox.network or {}
         return SandboxStart(
@@ -67,7 +74,8 @@ class Snapshot:
             egress=_egress(sandbox, network),
             volume_mounts=mounts,
             iam_tokens=sandbox.iam_tokens,
-            node_id=sandbox.node_id,
+            node_id=node_id,
+            origin_node_id=sandbox.node_id,
             auto_pause=sandbox.auto_pause if auto_pause is None else auto_pause,
             auto_pause_memory=sandbox.auto_pause_memory,
             auto_resume=sandbox.auto_resume,

@@ -34,6 +34,7 @@ class SandboxStart:
     volume_mounts: tuple[VolumeMount, ...] = ()
     iam_tokens: Mapping[str, str] = field(default_factory=dict)  # audiences by name
     node_id: str | None = None  # the only node that will do
+    origin_node_id: str | None = None  # the node that has its files for certain
     auto_pause: bool = False
     auto_pause_memory: bool = True
     auto_resume: bool = False

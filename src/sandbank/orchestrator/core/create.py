@@ -12,7 +12,7 @@ from sandbank.artifacts.builds import Build
 from sandbank.domain.errors import ConflictError, DeadlineError, ExhaustedError, InternalError, SandbankError
 from sandbank.orchestrator.core.events import CREATED, RESUMED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory, Start
-from sandbank.orchestrator.core.ports import Builds, Clock, Events, Routes, SandboxRecords
+from sandbank.orchestrator.core.ports import Artifacts, Builds, Clock, Events, Routes, SandboxRecords
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder, limits_of, running_from
 from sandbank.orchestrator.core.status import StatusBoard
@@ -31,6 +31,7 @@ class Creation:
         inventory: Inventory,
         status: StatusBoard,
         builds: Builds,
+        artifacts: Artifacts,
         records: SandboxRecords,
         routes: Routes,
         removal: Removal,
@@ -43,6 +44,7 @@ class Creation:
         self._inventory = inventory
         self._status = status
         self._builds = builds
+        self._artifacts = artifacts
         self._records = records
         self._routes = routes
         self._removal = removal
@@ -61,11 +63,17 @@ class Creation:
         start = Start(order.execution_id, order.vcpu, order.memory_mib)
         self._inventory.begin(order.sandbox_id, start)
         try:
+            await self._find(order)
             await self._boot(order, self._plan(order), start)
             # From here to the end nothing awaits, so nothing can be cancelled halfway.
             return self._admit(order, start)
         finally:
             del self._inventory.starting[order.sandbox_id]
+
+    async def _find(self, order: SandboxOrder) -> None:
+        """Have its files here, if anybody has them."""
+        if not (self._driver.has_snapshot(order.build_id) if order.resumes else self._builds.find(order.build_id) is not None):
+            await self._artifacts.fetch(order.build_id)
 
     def boots(self, order: SandboxOrder) -> bool:
         """Whether what is ordered starts from the files of a snapshot, and without its memory."""

@@ -10,7 +10,7 @@ from sandbank.aiokit.tasks import TaskGroup
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
 from sandbank.orchestrator.core.events import CHECKPOINTED, PAUSED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
-from sandbank.orchestrator.core.ports import Clock, Events, Routes, SandboxRecords
+from sandbank.orchestrator.core.ports import Artifacts, Clock, Events, Routes, SandboxRecords
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 from sandbank.runtime.driver import Driver
 
@@ -28,6 +28,7 @@ class Pausing:
         tasks: TaskGroup,
         events: Events,
         clock: Clock,
+        artifacts: Artifacts,
     ) -> None:
         self._driver = driver
         self._inventory = inventory
@@ -36,6 +37,7 @@ class Pausing:
         self._tasks = tasks
         self._events = events
         self._clock = clock
+        self._artifacts = artifacts
         self._log = structlog.get_logger("sandbank.orchestrator")
 
     async def pause(self, sandbox_id: str, build_id: str, *, memory: bool = True) -> None:
@@ -67,12 +69,14 @@ class Pausing:
         if sandbox_id in self._inventory.pausing:
             raise ConflictError(f"sandbox '{sandbox_id}' is being paused")
         await self._driver.checkpoint(sandbox_id, build_id, memory=memory)
+        self._artifacts.keep(build_id)
         self._events.emit(LifecycleEvent(CHECKPOINTED, self._clock(), self._inventory.running.get(sandbox_id, sandbox)))
         self._log.info("sandbox saved", sandbox_id=sandbox_id, build_id=build_id)
 
     async def forget(self, build_id: str) -> None:
-        """Remove a snapshot. Idempotent."""
+        """Remove a snapshot, also where it is shared. Idempotent."""
         await self._driver.remove_snapshot(build_id)
+        self._artifacts.forget(build_id)
 
     async def _pause(self, sandbox: RunningSandbox, build_id: str, memory: bool) -> SandbankError | None:
         """What everybody who waits is told; the sandbox runs on unless that is nothing."""
@@ -85,6 +89,7 @@ class Pausing:
             self._routes.open(self._inventory.running[sandbox_id])
             self._log.warning("sandbox not paused", sandbox_id=sandbox_id, error=error.message)
             return error
+        self._artifacts.keep(build_id)
         paused = self._inventory.running.pop(sandbox_id, sandbox)
         try:
             self._records.remove(sandbox_id)

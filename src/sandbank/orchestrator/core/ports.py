@@ -20,6 +20,22 @@ class Builds(Protocol):
     def find(self, build_id: str) -> Build | None: ...
 
 
+class Artifacts(Protocol):
+    """Builds and snapshots beyond this node."""
+
+    def keep(self, build_id: str) -> None:
+        """Have what this node has made available to others, soon."""
+        ...
+
+    def forget(self, build_id: str) -> None:
+        """Nobody needs it any more."""
+        ...
+
+    async def fetch(self, build_id: str) -> bool:
+        """Have it on this node; False when nobody has it. `UnavailableError` when that cannot be told, `InternalError` for damage."""
+        ...
+
+
 class SandboxRecords(Protocol):
     """What outlives this process. Quick and synchronous: no other task sees a half-made change. Raise domain errors."""
 

@@ -15,13 +15,12 @@ import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from sandbank.artifacts.shared_parts import BUNDLES
 from sandbank.domain.errors import InternalError, InvalidError
 from sandbank.runtime.linux import btrfs
 from sandbank.runtime.linux.trees import remove_tree
 
 FORMAT_VERSION = 2
-# Below the node's data directory: what the first process and the agent are made of.
-BUNDLES, HEAPS = "bundles", "heaps"
 DIRECTORY = ".snapshots"  # below the homes, with whose files it shares blocks
 _DATA, _MEMORY, _FACTS = "data", "memory", "snapshot.json"
 _ASIDE, _TRASH = ".making-", ".gone-"
@@ -57,6 +56,7 @@ class SnapshotFacts:
     default_workdir: str | None = None
     boot_id: str = ""
     has_memory: bool = True
+    cpu: tuple[str, ...] = ()  # what the processor can do that its memory was made on; unknown of older ones
 
 
 class SnapshotStore:
@@ -112,7 +112,7 @@ class SnapshotStore:
                 document["files"] = {key: f"{BUNDLES}/{document['bundle']}/{path}" for key, path in document["files"].items()}
             elif version != FORMAT_VERSION:
                 raise ValueError("its format is of another version")
-            lists = {name: tuple(document[name]) for name in ("layers", "volumes", "mounts", "addresses")}
+            lists = {name: tuple(document.get(name, ())) for name in ("layers", "volumes", "mounts", "addresses", "cpu")}
             return SnapshotFacts(**{**document, **lists})
         except (KeyError, TypeError, ValueError) as error:
             raise InternalError(f"the snapshot {snapshot_id} cannot be read: {error}") from error

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from sandbank.artifacts.shared_parts import BUNDLES, HEAPS
 from sandbank.contracts.criu_rpc import CRIU_CGROUPS_IGNORE, CRIU_DUMP, CRIU_LOCK_SKIP, CriuOptions
 from sandbank.domain.errors import ConflictError, UnavailableError
 from sandbank.runtime.drivers.namespaces.home import Record
 from sandbank.runtime.linux.libc import CLONE_NEWNET
-from sandbank.runtime.snapshot import criu, tree
-from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
+from sandbank.runtime.snapshot import cpu_features, criu, tree
+from sandbank.runtime.snapshot.store import SnapshotFacts
 
 LOG = "dump.log"
 _LOG_LEVEL = 2
@@ -64,7 +65,7 @@ def facts_of(record: Record, snapshot_id: str, address: str, data_dir: Path, use
             raise ConflictError(f"a process has a file of the node's mapped: {path}")
         files[key] = relative
     shown = tuple(f"mnt[{point}]:{source}" for point, source in mounts.items())
-    return replace(facts, bundle=record.bundle, mounts=shown, files=files, has_memory=True)
+    return replace(facts, bundle=record.bundle, mounts=shown, files=files, has_memory=True, cpu=cpu_features.local())
 
 
 async def dump(

@@ -12,11 +12,14 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.aiokit.teardown import TeardownError, TeardownStack
+from sandbank.artifacts.exchange import Description, Exchange, Manifest
+from sandbank.artifacts.shared_parts import BUNDLES, HEAPS
 from sandbank.domain.errors import ConflictError, InternalError, NotFoundError, SandbankError, UnavailableError
 from sandbank.runtime.bundle import assemble
 from sandbank.runtime.cgroup.group import Group, Groups
@@ -46,7 +49,7 @@ from sandbank.runtime.network.pool import Adopted, SlotPool
 from sandbank.runtime.network.settings import NetworkSettings
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.quota.volume import Volume, VolumeError
-from sandbank.runtime.snapshot.store import BUNDLES, HEAPS, SnapshotFacts
+from sandbank.runtime.snapshot.store import SnapshotFacts
 from sandbank.telemetry.pipeline import ORCHESTRATOR
 from sandbank.telemetry.tracing import Tracer, outgoing
 
@@ -117,7 +120,7 @@ class NamespaceDriver:
             warnings += watches.raise_limits(self._layout.max_slots)
         await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
-        await asyncio.to_thread(self._heaps.remove_unused, [record.pid for record in found.alive], self._saves.heaps())
+        await asyncio.to_thread(self._remove_unused, found.alive, bundles)
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
@@ -136,6 +139,10 @@ class NamespaceDriver:
         if self._frozen.is_on:
             self._tasks.start("make room", self._make_room())
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
+
+    def _remove_unused(self, alive: list[Record], bundles: Path) -> None:
+        self._heaps.remove_unused([record.pid for record in alive], self._saves.needed(HEAPS))
+        assemble.remove_unused(bundles, {self._bundle, *(record.bundle for record in alive), *self._saves.needed(BUNDLES)})
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)
@@ -157,6 +164,7 @@ class NamespaceDriver:
 
     async def create(self, spec: SandboxSpec) -> None:
         """Slot, home, cgroup, fork, probe; all of it or nothing."""
+        await self._frozen.wait_gone(spec.sandbox_id)
         if spec.sandbox_id in self._running or spec.sandbox_id in self._starting or spec.sandbox_id in self._ending:
             raise ConflictError(f"sandbox '{spec.sandbox_id}' exists on this node")
         start = self._starting[spec.sandbox_id] = _Start()
@@ -319,6 +327,18 @@ class NamespaceDriver:
     def has_snapshot(self, snapshot_id: str) -> bool:
         """Complete ones only."""
         return self._saves.has(snapshot_id)
+
+    def snapshot_names(self) -> list[str]:
+        """Complete ones only."""
+        return self._saves.names()
+
+    async def describe_snapshot(self, snapshot_id: str) -> Description:
+        """Reads its facts."""
+        return await asyncio.to_thread(self._saves.transfer.describe, snapshot_id)
+
+    async def place_snapshot(self, exchange: Exchange, manifest: Manifest) -> None:
+        """Finishes although the caller is cancelled."""
+        await finish(asyncio.to_thread(self._saves.transfer.place, exchange, manifest))
 
     def has_memory(self, snapshot_id: str) -> bool:
         """Of complete ones."""

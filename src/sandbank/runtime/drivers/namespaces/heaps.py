@@ -21,7 +21,7 @@ class Heaps:
     def prepare(self) -> None:
         """Before the first zygote starts: what is there now is what may go."""
         self._top.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._earlier = set(os.listdir(self._top))
+        self._earlier = {name for name in os.listdir(self._top) if not name.startswith(".")}
 
     def new(self) -> Path:
         """A path that no zygote has had."""

@@ -7,12 +7,12 @@ import contextlib
 import enum
 import errno
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sandbank.artifacts.shared_parts import SharedParts
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError, UnavailableError
 from sandbank.runtime.cgroup.group import Group
 from sandbank.runtime.driver import AgentInit, SandboxSpec
@@ -28,9 +28,11 @@ from sandbank.runtime.linux.trees import remove_tree
 from sandbank.runtime.network.dial import dial
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.slot import Slot
+from sandbank.runtime.snapshot import cpu_features
 from sandbank.runtime.snapshot.owner import command as criu_command
 from sandbank.runtime.snapshot.owner import write_library
-from sandbank.runtime.snapshot.store import DIRECTORY, HEAPS, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
+from sandbank.runtime.snapshot.transfer import Transfer
 
 # Between looks at a CRIU that an earlier driver has left.
 _WRITER_SECONDS = 0.05
@@ -67,6 +69,7 @@ class Saves:
         self._data_dir = data_dir
         self._settings = settings
         self._store = SnapshotStore(data_dir / "sandboxes" / DIRECTORY)
+        self.transfer = Transfer(self._store, data_dir)
         self._root_library = Path()
 
     async def prepare(self) -> None:
@@ -79,15 +82,17 @@ class Saves:
                 while await asyncio.to_thread(self._store.writers):  # noqa: ASYNC110  # what is awaited happens in another process
                     await asyncio.sleep(_WRITER_SECONDS)
         await asyncio.to_thread(self._store.sweep)
+        await asyncio.to_thread(SharedParts(self._data_dir).sweep)
         self._root_library = await asyncio.to_thread(write_library, self._data_dir)
 
     def names(self) -> list[str]:
         """Of all snapshots that are complete."""
         return self._store.names()
 
-    def heaps(self) -> set[str]:
-        """Those that snapshots have pages of. Blocks."""
-        return {os.path.basename(path) for name in self.names() for path in self._store.files(name) if path.startswith(f"{HEAPS}/")}
+    def needed(self, kind: str) -> set[str]:
+        """The agent bundles (`BUNDLES`) or memory of zygotes (`HEAPS`) that snapshots have pages of. Blocks."""
+        paths = (path.split("/") for name in self.names() for path in self._store.files(name))
+        return {path[1] for path in paths if path[0] == kind}
 
     def has(self, snapshot_id: str) -> bool:
         """Complete ones only."""
@@ -188,6 +193,12 @@ class Saves:
         boots = spec.boots or not facts.has_memory
         if not boots:
             self.check()
+            if lacking := cpu_features.missing(facts.cpu):
+                raise UnavailableError(f"this node's processor lacks what the sandbox may use: {', '.join(lacking)}")
+        if len(spec.volumes) == len(facts.volumes):
+            facts = replace(facts, volumes=tuple(str(volume.directory) for volume in spec.volumes))
+        elif "" in facts.volumes:
+            raise ConflictError("the snapshot's volumes are not known on this node")
         limits = replace(spec.limits, memory_mib=facts.memory_limit_bytes >> 20, disk_mib=facts.disk_limit_bytes >> 20)
         env_vars = {**facts.env_vars, **spec.init.env_vars}
         init = AgentInit(spec.init.access_token, env_vars, facts.default_user, facts.default_workdir)
