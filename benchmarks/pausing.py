@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2b import Sandbox
 
-from benchmarks.checkpoints import RuncContainer, runc_container
+from benchmarks.checkpoints import runc_container
 from benchmarks.report import Row, percentile
 from tests.product.instance import Instance
 
@@ -44,6 +46,28 @@ def measure_pause(instance: Instance, rounds: int, megabytes: tuple[int, ...]) -
     return rows
 
 
+def measure_thaw(instance: Instance, rounds: int, megabytes: tuple[int, ...]) -> list[Row]:
+    """The same where what is paused stays in memory too (ADR 0016): the installation is started again for it, and once more afterwards."""
+    instance.down()
+    keeping = dataclasses.replace(instance, paused_memory_percent=30.0)
+    rows = []
+    try:
+        keeping.up()
+        for size in megabytes:
+            samples = _Samples()
+            with _hog(size) as sandbox:
+                for number in range(WARM_UP + rounds):
+                    _pause_and_connect(keeping, sandbox, samples if number >= WARM_UP else _Samples())
+            rows += [
+                Row(f"pause with {size} MiB, staying in memory (SDK), p50", percentile(samples.pauses, 50) * 1000, "ms"),
+                Row("  connect to that, thawed (SDK), p50", percentile(samples.resumes, 50) * 1000, "ms", note=f"{rounds} samples"),
+            ]
+    finally:
+        keeping.down()
+        instance.up()
+    return rows
+
+
 def _rows(size: int, samples: _Samples) -> list[Row]:
     pause, resume, checkpoint, synced, restore = (
         percentile(seconds, 50) * 1000
@@ -64,19 +88,29 @@ def _rows(size: int, samples: _Samples) -> list[Row]:
 
 def _cycles(instance: Instance, rounds: int, size: int) -> _Samples:
     samples = _Samples()
-    program = _HOG.format(size)
-    with ExitStack() as stack:
-        sandbox = Sandbox.create(timeout=3600)
-        stack.callback(sandbox.kill)
-        sandbox.commands.run(f'python3 -c "{program}"', background=True, timeout=0)
-        sandbox.commands.run(f"until [ -e {_DONE} ]; do sleep 0.05; done", timeout=120)
-        container = stack.enter_context(runc_container(instance, program, _DONE))
+    with _hog(size) as sandbox, runc_container(instance, _HOG.format(size), _DONE) as container:
         for number in range(WARM_UP + rounds):
-            _one_round(instance, sandbox, container, samples if number >= WARM_UP else _Samples())
+            counted = samples if number >= WARM_UP else _Samples()
+            _pause_and_connect(instance, sandbox, counted)
+            done, synced = container.checkpoint()
+            counted.checkpoints.append(done)
+            counted.synced.append(synced)
+            counted.restores.append(container.restore())
     return samples
 
 
-def _one_round(instance: Instance, sandbox: Sandbox, container: RuncContainer, samples: _Samples) -> None:
+@contextmanager
+def _hog(size: int) -> Iterator[Sandbox]:
+    sandbox = Sandbox.create(timeout=3600)
+    try:
+        sandbox.commands.run(f'python3 -c "{_HOG.format(size)}"', background=True, timeout=0)
+        sandbox.commands.run(f"until [ -e {_DONE} ]; do sleep 0.05; done", timeout=120)
+        yield sandbox
+    finally:
+        sandbox.kill()
+
+
+def _pause_and_connect(instance: Instance, sandbox: Sandbox, samples: _Samples) -> None:
     started = time.perf_counter()
     sandbox.pause()
     samples.pauses.append(time.perf_counter() - started)
@@ -84,10 +118,6 @@ def _one_round(instance: Instance, sandbox: Sandbox, container: RuncContainer, s
     started = time.perf_counter()
     Sandbox.connect(sandbox.sandbox_id, timeout=3600)
     samples.resumes.append(time.perf_counter() - started)
-    done, synced = container.checkpoint()
-    samples.checkpoints.append(done)
-    samples.synced.append(synced)
-    samples.restores.append(container.restore())
 
 
 def newest_on_disk_mib(instance: Instance) -> float:
@@ -105,4 +135,7 @@ def _snapshots(instance: Instance) -> list[Path]:
 
 
 def _size_mib(snapshot: Path) -> float:
-    return sum(image.stat().st_blocks for image in (snapshot / "memory").iterdir()) * 512 / 2**20
+    try:
+        return sum(image.stat().st_blocks for image in (snapshot / "memory").iterdir()) * 512 / 2**20
+    except FileNotFoundError:
+        return 0.0  # an older one, which is removed behind the answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -118,6 +118,10 @@ class ApiSettings(BaseSettings):
             return self.postgres_connection_string.get_secret_value()
         return sqlite_url(self.data_dir / "sandbank.db")
 
+    on_timeout: Literal["kill", "pause"] = Field(
+        default="kill",
+        description="What becomes of a sandbox at its end when its client did not say. Paused ones are kept until somebody kills them.",
+    )
     artifacts_url: str | None = Field(
         default=None,
         description="Object storage that all nodes share, as they are told; here it only matters that there is one: what a node has saved"

@@ -219,6 +219,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
             tokens=tokens,
             tasks=tasks,
             issues_identities=settings.iam_tokens,
+            pauses_by_default=settings.on_timeout == "pause",
         ),
         creates=IdempotentCreates(stores.idempotency, store, _now, tasks),
         extender=extender,

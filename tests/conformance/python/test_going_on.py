@@ -151,8 +151,9 @@ def test_a_sqlite_writer_loses_no_row(make_sandbox: SandboxMaker, journal: str) 
     for _ in range(3):
         before = len(said())
         _cycle(sandbox)
-        # Who else opens it finds it locked: SQLite takes a write-ahead log that nobody has locked for abandoned, and cuts it off.
-        assert sandbox.commands.run("python3 read.py").stdout.startswith("ok\n1 ")
+        if journal == "wal":
+            # Who else opens it finds it locked: SQLite takes a log that nobody has locked for abandoned, and cuts it off.
+            assert sandbox.commands.run("python3 read.py").stdout.startswith("ok\n1 ")
         wait_until(lambda before=before: len(said()) > before + 10, "it goes on")  # type: ignore[misc]
     assert sandbox.commands.kill(writer.pid) is True
     wait_until(lambda: sandbox.commands.list() == [], "it is dead")

@@ -221,6 +221,20 @@ async def test_what_is_saved_is_what_was_asked_for(core: Core, sandbox: Sandbox,
     assert (back.has_memory, back.auto_pause_memory) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("wish", "by_default", "pauses"), [(None, True, True), (None, False, False), (False, True, False), (True, False, True)]
+)
+async def test_what_the_client_wants_at_the_end_counts_more_than_the_deployments_choice(
+    core: Core, wish: bool | None, by_default: bool, pauses: bool
+) -> None:
+    core.creator._pauses_by_default = by_default
+    made = await core.creator.create(TEAM, CreateSandbox("base", 300, secure=True, auto_pause=wish))
+    core.clock.pass_by(minutes=5)
+    await core.expirer.expire(made)
+    assert (await _paused(core) == [made.sandbox_id]) is pauses
+    assert core.nodes.running == {}
+
+
 async def test_at_its_end_its_memory_is_saved_unless_it_was_not_to_be(core: Core) -> None:
     made = await core.creator.create(TEAM, CreateSandbox("base", 300, secure=True, auto_pause=True, auto_pause_memory=False))
     core.clock.pass_by(minutes=5)

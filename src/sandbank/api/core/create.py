@@ -40,7 +40,7 @@ class CreateSandbox:
     env_vars: Mapping[str, str] = field(default_factory=dict)
     allow_internet_access: bool | None = None
     network: Mapping[str, Any] | None = None
-    auto_pause: bool = False
+    auto_pause: bool | None = None  # by default what the deployment does
     auto_pause_memory: bool = True
     auto_resume: bool = False
     iam_tokens: Mapping[str, IamToken] = field(default_factory=dict)
@@ -54,8 +54,8 @@ def _reference(text: str) -> TemplateReference:
         raise InvalidError(f"Invalid template reference: {error.message}") from error
 
 
-def _check_lifecycle(request: CreateSandbox) -> None:
-    if not request.auto_pause_memory and not request.auto_pause:
+def _check_lifecycle(request: CreateSandbox, *, auto_pause: bool) -> None:
+    if not request.auto_pause_memory and not auto_pause:
         raise InvalidError("autoPauseMemory=false only applies when autoPause is true.")
     if not request.auto_pause_memory and request.auto_resume:
         raise InvalidError(
@@ -86,6 +86,7 @@ class SandboxCreator:
         tokens: SandboxTokens,
         tasks: TaskGroup,
         issues_identities: bool = True,
+        pauses_by_default: bool = False,
     ) -> None:
         self._templates = templates
         self._launcher = launcher
@@ -96,6 +97,7 @@ class SandboxCreator:
         self._tokens = tokens
         self._tasks = tasks
         self._issues_identities = issues_identities
+        self._pauses_by_default = pauses_by_default
 
     async def create(self, team: Team, request: CreateSandbox, sandbox_id: str | None = None) -> Sandbox:
         """A running sandbox whose agent has answered once; with `sandbox_id` for an ID, which must be new.
@@ -111,7 +113,8 @@ class SandboxCreator:
         if request.timeout_seconds == 0:
             raise InvalidError("Timeout must be greater than 0")
         require_within_plan(team, request.timeout_seconds)
-        _check_lifecycle(request)
+        auto_pause = self._pauses_by_default if request.auto_pause is None else request.auto_pause
+        _check_lifecycle(request, auto_pause=auto_pause)
         if request.secure:
             _check_secure(template)
         audiences = check_iam(request.iam_tokens, enabled=self._issues_identities)
@@ -141,7 +144,7 @@ class SandboxCreator:
             iam_tokens=audiences,
             node_id=node_id,
             origin_node_id=template.snapshot_node_id,
-            auto_pause=request.auto_pause,
+            auto_pause=auto_pause,
             auto_pause_memory=request.auto_pause_memory,
             auto_resume=request.auto_resume,
             snapshot_env_id=None if template.snapshot_node_id is None else template.template_id,

@@ -38,7 +38,7 @@ def _command(sent: models.CreateV1 | models.CreateV2, *, secure: bool, default_t
         env_vars=sent.env_vars or {},
         allow_internet_access=sent.allow_internet_access,
         network=None if sent.network is None else sent.network.model_dump(by_alias=True, exclude_none=True),
-        auto_pause=sent.auto_pause or False,
+        auto_pause=sent.auto_pause,
         auto_pause_memory=sent.auto_pause_memory is not False,
         auto_resume=sent.auto_resume is not None and sent.auto_resume.enabled,
         iam_tokens={name: IamToken(token.audience, token.token_type) for name, token in ((sent.iam and sent.iam.tokens) or {}).items()},

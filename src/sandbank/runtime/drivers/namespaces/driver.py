@@ -119,9 +119,7 @@ class NamespaceDriver:
             warnings += watches.raise_limits(self._layout.max_slots)
         await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
-        await asyncio.to_thread(self._heaps.remove_unused, [record.pid for record in found.alive], self._saves.heaps())
-        if removed := await asyncio.to_thread(self._saves.remove_unneeded, bundle.name, found.alive):
-            _log.info("parts that nothing needs removed", parts=removed)
+        await asyncio.to_thread(self._remove_unneeded, found.alive)
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
@@ -140,6 +138,11 @@ class NamespaceDriver:
         if self._frozen.is_on:
             self._tasks.start("make room", self._make_room())
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
+
+    def _remove_unneeded(self, alive: list[Record]) -> None:
+        self._heaps.remove_unused([record.pid for record in alive], self._saves.heaps())
+        if removed := self._saves.remove_unneeded(self._bundle, alive):
+            _log.info("parts that nothing needs removed", parts=removed)
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)
@@ -161,6 +164,7 @@ class NamespaceDriver:
 
     async def create(self, spec: SandboxSpec) -> None:
         """Slot, home, cgroup, fork, probe; all of it or nothing."""
+        await self._frozen.wait_gone(spec.sandbox_id)
         if spec.sandbox_id in self._running or spec.sandbox_id in self._starting or spec.sandbox_id in self._ending:
             raise ConflictError(f"sandbox '{spec.sandbox_id}' exists on this node")
         start = self._starting[spec.sandbox_id] = _Start()
