@@ -312,9 +312,10 @@ async def test_several_go_on_from_one_snapshot_side_by_side(driver: NamespaceDri
 
 
 async def test_nobody_gets_the_slot_of_a_resumed_sandbox(driver: NamespaceDriver, paused: Paused) -> None:
-    """Its user namespace is one that CRIU has made: the next sandbox has one that is its own."""
+    """Its namespaces are those that CRIU has made: the next sandbox has some of its own. All have the slot's uid for an owner."""
     await paused.cycle()
-    slot = driver._running[paused.sandbox_id].slot
+    slot, before = driver._running[paused.sandbox_id].slot, driver._running[paused.sandbox_id].record
+    assert process.namespace_owner(before.pid) == before.base_uid
     await driver.kill(paused.sandbox_id)
     async with asyncio.timeout(20):
         while slot.netns_fd >= 0:  # closed when it is destroyed
