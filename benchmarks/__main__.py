@@ -31,10 +31,10 @@ def measurements(quick: bool) -> dict[str, Measurement]:
         "run": functools.partial(commands.measure_run, rounds=rounds // 2),
         "memory": functools.partial(memory.measure_idle, count=30 if quick else 100),
         "pause": functools.partial(
-            pausing.measure_pause, rounds=4 if quick else 15, megabytes=(10, 100) if quick else (10, 50, 100, 300, 900)
+            pausing.measure_pause, rounds=4 if quick else 10, megabytes=(10, 100) if quick else (10, 50, 100, 300, 900)
         ),
-        "thaw": functools.partial(pausing.measure_thaw, rounds=4 if quick else 15, megabytes=(10, 100) if quick else (10, 100, 900)),
-        "fork": functools.partial(forking.measure_fork, counts=(10,) if quick else (10, 100), rounds=2 if quick else 5),
+        "thaw": functools.partial(pausing.measure_thaw, rounds=4 if quick else 10, megabytes=(10, 100) if quick else (10, 100, 900)),
+        "fork": functools.partial(forking.measure_fork, counts=(10,) if quick else (10, 100), rounds=2 if quick else 4),
         "paused": functools.partial(paused_crowd.measure_paused, paused=20, running=5, sample=5)
         if quick
         else functools.partial(paused_crowd.measure_paused, paused=500, running=50, sample=50),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -77,6 +78,29 @@ async def test_only_the_same_sandbox_takes_it_and_once(machine: _Machine) -> Non
     assert cache.take("s", "one") is None
     await cache.clear()
     assert machine.ended == []
+
+
+async def test_whoever_needs_the_name_waits_until_it_is_gone(machine: _Machine) -> None:
+    cache, leaving = machine.cache(), asyncio.Event()
+    steps: list[str] = []
+
+    async def end(running: Running) -> None:
+        await leaving.wait()
+        steps.append("gone")
+
+    cache._end = end
+    await cache.add("s", _sandbox("one"))
+    removing = asyncio.ensure_future(cache.remove("s"))
+    await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(cache.wait_gone("one"))
+    await cache.wait_gone("other")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    leaving.set()
+    await waiting
+    assert steps == ["gone"]
+    await removing
+    await cache.wait_gone("one")
 
 
 async def test_removal_by_either_name(machine: _Machine) -> None:

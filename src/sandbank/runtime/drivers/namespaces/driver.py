@@ -164,6 +164,7 @@ class NamespaceDriver:
 
     async def create(self, spec: SandboxSpec) -> None:
         """Slot, home, cgroup, fork, probe; all of it or nothing."""
+        await self._frozen.wait_gone(spec.sandbox_id)
         if spec.sandbox_id in self._running or spec.sandbox_id in self._starting or spec.sandbox_id in self._ending:
             raise ConflictError(f"sandbox '{spec.sandbox_id}' exists on this node")
         start = self._starting[spec.sandbox_id] = _Start()

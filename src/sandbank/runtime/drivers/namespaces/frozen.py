@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class FrozenCache:
         self._end = end
         self._meminfo = meminfo
         self._kept: dict[str, _Frozen] = {}
+        self._leaving: dict[str, asyncio.Event] = {}
 
     @property
     def is_on(self) -> bool:
@@ -55,8 +57,20 @@ class FrozenCache:
 
     async def remove(self, snapshot_id: str) -> None:
         """Idempotent."""
-        if (found := self._kept.pop(snapshot_id, None)) is not None:
+        if (found := self._kept.pop(snapshot_id, None)) is None:
+            return
+        sandbox_id = found.running.record.sandbox_id
+        gone = self._leaving[sandbox_id] = asyncio.Event()
+        try:
             await self._end(found.running)
+        finally:
+            self._leaving.pop(sandbox_id, None)
+            gone.set()
+
+    async def wait_gone(self, sandbox_id: str) -> None:
+        """Return when no removal of that sandbox is under way: its name is free, or still taken."""
+        if (leaving := self._leaving.get(sandbox_id)) is not None:
+            await leaving.wait()
 
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """By the name of the sandbox. Idempotent."""
