@@ -167,6 +167,15 @@ async def test_deleting_names_all_that_nodes_may_have(repo: SnapshotRepo, base: 
     assert found.build_id == again
 
 
+async def test_builds_are_known_until_their_sandbox_is_forgotten(repo: SnapshotRepo, base: str) -> None:
+    ready, unfinished, stranger = await paused(repo, ours(base)), await begun(repo, ours(base, "i2")), str(uuid.uuid4())
+    many = {str(uuid.uuid4()) for _ in range(1200)}
+    assert await repo.known({ready, unfinished, stranger, *many}) == {ready, unfinished}
+    await repo.delete("i1")
+    await repo.finish(unfinished, is_ready=False)
+    assert await repo.known({ready, unfinished}) == set()
+
+
 async def test_a_template_that_is_not_there_is_refused(repo: SnapshotRepo, base: str) -> None:
     with pytest.raises(ConflictError):
         await repo.begin(ours("nosuchtemplate"), str(uuid.uuid4()))

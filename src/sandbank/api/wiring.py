@@ -34,6 +34,7 @@ from sandbank.api.background.evictor import Evictor
 from sandbank.api.background.node_watcher import NodeWatcher
 from sandbank.api.background.paused_retention import PausedRetention
 from sandbank.api.background.service import ApiService
+from sandbank.api.background.snapshot_collector import SnapshotCollector
 from sandbank.api.background.usage_flusher import UsageFlusher
 from sandbank.api.core.access_keys import AccessTokens, ApiKeys
 from sandbank.api.core.administration import NodeAdministration, TeamAdministration
@@ -61,6 +62,7 @@ from sandbank.api.core.resume import SandboxResumer
 from sandbank.api.core.snapshot_templates import SnapshotTemplates
 from sandbank.api.core.team_secrets import SecretReader, SecretRules, Secrets
 from sandbank.api.core.team_selection import TeamSelector
+from sandbank.api.core.unknown_snapshots import UnknownSnapshots
 from sandbank.api.core.volume_content import VolumeContent
 from sandbank.api.core.volumes import VolumeRules, Volumes
 from sandbank.api.core.wake import SandboxWaker
@@ -105,6 +107,10 @@ def _on_error(task: str, error: BaseException) -> None:
 
 def _on_sandbox_event(event: str, sandbox: Sandbox) -> None:
     _log.info(event, sandbox_id=sandbox.sandbox_id, node_id=sandbox.node_id, team_id=sandbox.team_id)
+
+
+def _on_removed(count: int) -> None:
+    _log.info("snapshots that nobody can ask for are removed", count=count)
 
 
 def _on_uncounted(error: SandbankError) -> None:
@@ -294,7 +300,15 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
 
     return ApiService(
         server=HttpServer(Traced(build_application(operations, settings.domain), tracer, Meter(API)), settings.bind, settings.api_port),
-        agents=[Evictor(store, expirer, _now, _on_error), retention, watcher, flusher, team_metrics, AccountWatcher(accounts, _on_error)],
+        agents=[
+            Evictor(store, expirer, _now, _on_error),
+            retention,
+            watcher,
+            flusher,
+            team_metrics,
+            AccountWatcher(accounts, _on_error),
+            SnapshotCollector(UnknownSnapshots(nodes, snapshots, _now), _on_removed, _on_error),
+        ],
         prepare=prepare,
         release=release,
         on_error=_on_error,

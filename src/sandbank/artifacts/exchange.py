@@ -20,6 +20,7 @@ from sandbank.artifacts.remote import Remote
 from sandbank.domain.errors import InternalError, InvalidError, UnavailableError
 
 FORMAT_VERSION = 1
+_MANIFESTS, _SNAPSHOTS = "builds", "snapshots"
 TEMPLATE, SNAPSHOT = "template", "snapshot"
 
 
@@ -96,6 +97,7 @@ class Exchange:
             "parts": parts,
         }
         self._remote.put(_manifest_key(build_id), json.dumps(document, indent=1).encode())
+        self._check_complete(build_id, parts)
         return stored
 
     def find(self, build_id: str) -> Manifest | None:
@@ -123,7 +125,22 @@ class Exchange:
     def remove(self, build_id: str) -> None:
         """Forget a build and what is its alone; shared parts stay. Idempotent."""
         self._remote.delete([_manifest_key(build_id)])
-        self._remote.delete(self._remote.list(f"snapshots/{check_name(build_id)}/"))
+        self._remote.delete(self._remote.list(f"{_SNAPSHOTS}/{check_name(build_id)}/"))
+
+    def list(self) -> set[str]:
+        """The builds whose manifests are in storage."""
+        return {key.removeprefix(f"{_MANIFESTS}/").removesuffix(".json") for key in self._remote.list(_MANIFESTS)}
+
+    def list_snapshots(self) -> set[str]:
+        """The snapshots of which anything is in storage, whole or not."""
+        return {key.split("/")[1] for key in self._remote.list(_SNAPSHOTS)}
+
+    def _check_complete(self, build_id: str, parts: dict[str, dict[str, Any]]) -> None:
+        """Now that the manifest keeps others from removing what is shared: did somebody before?"""
+        for name, archive in parts.items():
+            if not self._remote.has(archive["key"]):
+                self._remote.delete([_manifest_key(build_id), f"{name}.json"])
+                raise UnavailableError(f"{archive['key']} vanished from storage while {build_id} was stored")
 
     def _while_open(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -133,7 +150,7 @@ class Exchange:
 
     def _store_part(self, build_id: str, part: Part) -> tuple[Archive, bool]:
         if not part.is_shared:
-            return self._put(f"snapshots/{build_id}/{part.name}.tar.zst", part), True
+            return self._put(f"{_SNAPSHOTS}/{build_id}/{part.name}.tar.zst", part), True
         text = self._remote.get(f"{part.name}.json")
         if text is not None:
             return Archive(**json.loads(text)), False
@@ -148,7 +165,7 @@ class Exchange:
 
 
 def _manifest_key(build_id: str) -> str:
-    return f"builds/{check_name(build_id)}.json"
+    return f"{_MANIFESTS}/{check_name(build_id)}.json"
 
 
 def _checked(name: str) -> str:

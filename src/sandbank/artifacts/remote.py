@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import obstore
 from obstore.exceptions import BaseError
@@ -12,14 +13,17 @@ from obstore.store import ObjectStore, from_url
 from sandbank.domain.errors import InvalidError, UnavailableError
 
 _CHUNK = 8 << 20
+# Somebody waits for most of what is asked, and what nobody waits for is tried again by whoever asked.
+_RETRIES, _RETRY_FOR = 4, timedelta(seconds=15)
 _SCHEMES = ("file", "s3", "gs", "az", "memory")
 
 
 class Remote:
     """Objects by key. Methods block; `UnavailableError` when the storage does not answer as it should."""
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: ObjectStore, url: str = "") -> None:
         self._store = store
+        self.url = url
 
     @staticmethod
     def open(url: str) -> Remote:
@@ -28,7 +32,11 @@ class Remote:
         if scheme not in _SCHEMES:
             raise InvalidError(f"artefacts cannot be kept at {url!r}: it must begin with file://, s3://, gs:// or az://")
         try:
-            return Remote(from_url(url, mkdir=True) if scheme == "file" else from_url(url))
+            if scheme == "file":
+                return Remote(from_url(url, mkdir=True), url)
+            if scheme == "memory":
+                return Remote(from_url(url), url)
+            return Remote(from_url(url, retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_FOR}), url)
         except (BaseError, ValueError, OSError) as error:
             raise InvalidError(f"artefacts cannot be kept at {url!r}: {_line(error)}") from error
 
@@ -45,11 +53,24 @@ class Remote:
             except FileNotFoundError:
                 return None
 
+    def has(self, key: str) -> bool:
+        """Whether there is such an object."""
+        with _translated(f"{key} could not be looked for"):
+            try:
+                obstore.head(self._store, key)
+            except FileNotFoundError:
+                return False
+            return True
+
     def stream(self, key: str) -> Iterator[bytes]:
-        """A large one, in pieces; `FileNotFoundError` when there is none."""
+        """A large one, in pieces; `FileNotFoundError` when there is none.
+
+        Each piece is a request of its own: how long one may take, clients of clouds limit.
+        """
         with _translated(f"{key} could not be read"):
-            for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK):
-                yield bytes(chunk)
+            size = obstore.head(self._store, key)["size"]
+            for start in range(0, size, _CHUNK):
+                yield bytes(obstore.get_range(self._store, key, start=start, end=min(start + _CHUNK, size)))
 
     def list(self, prefix: str) -> list[str]:
         """The keys that begin with a directory's name."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from sandbank.artifacts.exchange import Exchange, Manifest
 from sandbank.domain.errors import InternalError
 
-LAYERS, BUNDLES, HEAPS = "layers", "bundles", "heaps"
+KINDS = LAYERS, BUNDLES, HEAPS = "layers", "bundles", "heaps"
 # Below the node's data directory.
 _PLACES = {LAYERS: Path("artifacts", "layers"), BUNDLES: Path(BUNDLES), HEAPS: Path(HEAPS)}
 _ASIDE = ".fetching-"
+TRASH = ".gone-"
 
 
 class SharedParts:
@@ -40,8 +41,9 @@ class SharedParts:
     def sweep(self) -> None:
         """Remove what a process that is no more has not finished."""
         for place in _PLACES.values():
-            for left in (self._data_dir / place).glob(f"{_ASIDE}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            for prefix in (_ASIDE, TRASH):
+                for left in (self._data_dir / place).glob(f"{prefix}*"):
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _fetch(self, exchange: Exchange, manifest: Manifest, name: str) -> None:
         place = self.place_of(name)

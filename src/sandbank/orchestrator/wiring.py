@@ -13,7 +13,6 @@ import structlog
 
 from sandbank.aiokit.tasks import TaskGroup, finish
 from sandbank.artifacts.builds import BuildStore
-from sandbank.artifacts.exchange import Exchange
 from sandbank.artifacts.remote import Remote
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import InvalidError
@@ -292,7 +291,7 @@ def build(
 def _artifacts(settings: OrchestratorSettings, driver: Driver, builds: BuildStore) -> ArtifactStorage | NoArtifacts:
     if not settings.artifacts_url:
         return NoArtifacts()
-    return ArtifactStorage(Exchange(Remote.open(settings.artifacts_url)), driver, builds, settings.data_dir, _log_failure)
+    return ArtifactStorage(Remote.open(settings.artifacts_url), driver, builds, settings.data_dir, _log_failure)
 
 
 def _build_logs(settings: OrchestratorSettings, driver: Driver, clickhouse: ClickHouse | None) -> NodeLogs:

@@ -17,12 +17,15 @@ from sandbank.contracts.orchestrator import (
     SandboxPauseRequest,
     SandboxPauseResponse,
     SandboxSnapshotDeleteRequest,
+    SandboxSnapshotListRequest,
+    SandboxSnapshotListResponse,
     SandboxUpdateRequest,
 )
 from sandbank.rpc.channel import Channel
 from sandbank.rpc.server import Method, RpcServer
 
 _QUICK_SECONDS = 10.0
+_LISTING_SECONDS = 120.0
 
 
 class SandboxHandler(Protocol):
@@ -41,6 +44,8 @@ class SandboxHandler(Protocol):
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse: ...
 
     async def delete_snapshot(self, request: SandboxSnapshotDeleteRequest) -> Empty: ...
+
+    async def list_snapshots(self, request: SandboxSnapshotListRequest) -> SandboxSnapshotListResponse: ...
 
 
 class InfoHandler(Protocol):
@@ -63,6 +68,7 @@ def add_sandbox_service(server: RpcServer, handler: SandboxHandler) -> None:
             "Pause": Method(SandboxPauseRequest, handler.pause),
             "Checkpoint": Method(SandboxCheckpointRequest, handler.checkpoint),
             "DeleteSnapshot": Method(SandboxSnapshotDeleteRequest, handler.delete_snapshot),
+            "ListSnapshots": Method(SandboxSnapshotListRequest, handler.list_snapshots),
         },
     )
 
@@ -92,6 +98,12 @@ class OrchestratorClient:
     async def delete_snapshot(self, build_id: str) -> None:
         """Removes what a pause has left on the node under the name of that build; idempotent."""
         await self._channel.call("/SandboxService/DeleteSnapshot", SandboxSnapshotDeleteRequest(build_id=build_id), Empty, _QUICK_SECONDS)
+
+    async def list_snapshots(self, *, shared: bool = False) -> set[str]:
+        """The builds of all snapshots on the node, or in the storage that it shares with others."""
+        request = SandboxSnapshotListRequest(shared=shared)
+        response = await self._channel.call("/SandboxService/ListSnapshots", request, SandboxSnapshotListResponse, _LISTING_SECONDS)
+        return set(response.build_ids)
 
     async def update(self, request: SandboxUpdateRequest) -> None:
         """Sets the end time, the egress rules, or both; `NotFoundError` when the node runs no such sandbox."""

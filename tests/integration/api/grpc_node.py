@@ -21,6 +21,8 @@ from sandbank.contracts.orchestrator import (
     SandboxPauseRequest,
     SandboxPauseResponse,
     SandboxSnapshotDeleteRequest,
+    SandboxSnapshotListRequest,
+    SandboxSnapshotListResponse,
     SandboxUpdateRequest,
 )
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
@@ -44,6 +46,7 @@ class GrpcNode:
         self.paused: list[SandboxPauseRequest] = []
         self.pausing: dict[str, SandboxPauseRequest] = {}
         self.deleted_snapshots: list[str] = []
+        self.shared: list[str] = []
         self.checkpointing: list[str] = []
         self.fail_pause_with: SandbankError | None = None
         self.pause_gate: asyncio.Event | None = None
@@ -58,6 +61,9 @@ class GrpcNode:
         self.deleted_snapshots.append(request.build_id)
         self.paused = [paused for paused in self.paused if paused.build_id != request.build_id]
         return Empty()
+
+    async def list_snapshots(self, request: SandboxSnapshotListRequest) -> SandboxSnapshotListResponse:
+        return SandboxSnapshotListResponse(build_ids=self.shared if request.shared else [paused.build_id for paused in self.paused])
 
     async def start(self, port: int = 0) -> None:
         faults: list[BaseException] = []

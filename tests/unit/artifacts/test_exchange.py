@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_what_is_shared_is_stored_once_and_outlives_each_build(remote: Remote, f
     objects = set(remote.list(""))
     exchange.store("b2", _all(shared))
     assert set(remote.list("")) - objects == {"builds/b2.json"}
+    assert (exchange.list(), exchange.list_snapshots()) == ({"b1", "b2"}, {"b1"})
     exchange.remove("b1")
     exchange.remove("b1")
     assert exchange.find("b1") is None
@@ -135,3 +137,19 @@ def test_storage_that_cannot_be_used_says_so(files: Path, tmp_path: Path) -> Non
     for url in ("ftp://x", "here", "", "s3://"):
         with pytest.raises(InvalidError, match="artefacts cannot be kept"):
             Remote.open(url)
+
+
+def test_what_expands_to_very_much_is_unpacked_within_little_memory(remote: Remote, tmp_path: Path) -> None:
+    big, back = tmp_path / "big", tmp_path / "back"
+    back.mkdir()
+    with big.open("wb") as file:
+        for _ in range(400):
+            file.write(b"a" * (1 << 20))
+    exchange = Exchange(remote)
+    assert exchange.store("b", _all(Part("data", big))) < 1 << 20
+    manifest = exchange.find("b")
+    assert manifest is not None
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    exchange.fetch(manifest, "data", back)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+    assert (back / "big").stat().st_size == big.stat().st_size

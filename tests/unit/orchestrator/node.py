@@ -107,6 +107,9 @@ class MemoryArtifacts:
     def forget(self, build_id: str) -> None:
         self.forgotten.append(build_id)
 
+    async def list_snapshots(self) -> set[str]:
+        return set(self._driver.kernel.shared)
+
     async def fetch(self, build_id: str) -> bool:
         found = self._driver.kernel.shared.get(build_id)
         if found is not None:

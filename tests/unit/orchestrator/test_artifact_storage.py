@@ -10,7 +10,6 @@ import pytest
 from obstore.store import MemoryStore
 
 from sandbank.artifacts.builds import Build, BuildStore
-from sandbank.artifacts.exchange import Exchange
 from sandbank.artifacts.remote import Remote
 from sandbank.domain.errors import ConflictError, UnavailableError
 from sandbank.orchestrator.adapters import artifact_storage
@@ -22,8 +21,8 @@ from tests.unit.orchestrator.node import Node, new_order
 class _Remote(Remote):
     """Storage that is away now and then."""
 
-    def __init__(self) -> None:
-        super().__init__(MemoryStore())
+    def __init__(self, url: str = "") -> None:
+        super().__init__(MemoryStore(), url)
         self.failures = 0
 
     def put(self, key: str, content: bytes | Iterable[bytes]) -> None:
@@ -45,7 +44,7 @@ class _World:
     def node(self, name: str, driver: MemoryDriver | None = None) -> tuple[ArtifactStorage, BuildStore]:
         builds = BuildStore(self.path / name / "artifacts")
         storage = ArtifactStorage(
-            Exchange(self.remote), driver or MemoryDriver(), builds, self.path / name, lambda _, error: self.errors.append(error)
+            self.remote, driver or MemoryDriver(), builds, self.path / name, lambda _, error: self.errors.append(error)
         )
         storage.start()
         self.started.append(storage)
@@ -100,6 +99,20 @@ async def test_storage_that_is_away_is_tried_again_and_so_is_what_an_earlier_pro
     await world.stored("b1", "b2")
 
 
+async def test_other_storage_gets_all_that_there_is(world: _World) -> None:
+    first, builds = world.node("first")
+    world.publish(builds, "b1")
+    first.keep("b1")
+    await world.stored("b1")
+    async with asyncio.timeout(5):
+        while not list((world.path / "first" / "artifacts" / "stored").glob("*/b1")):
+            await asyncio.sleep(0.005)
+    await first.stop()
+    world.remote = _Remote("s3://elsewhere")
+    world.node("first")
+    await world.stored("b1")
+
+
 async def test_what_nobody_needs_is_removed_also_amid_being_stored(world: _World) -> None:
     driver = MemoryDriver()
     node = Node(driver)
@@ -132,6 +145,24 @@ async def test_a_node_resumes_what_another_has_saved() -> None:
     node.driver.kernel.shared["elsewhere"] = node.driver.kernel.snapshots["here"]
     assert (await node.creation.create(order)).sandbox_id == order.sandbox_id
     await node.pausing.pause(order.sandbox_id, "again")
+    assert (await node.pausing.saved(shared=False), await node.pausing.saved(shared=True)) == (
+        {"here", "elsewhere", "again"},
+        {"elsewhere"},
+    )
     await node.pausing.forget("here")
     assert (node.artifacts.kept, node.artifacts.forgotten) == (["here", "again"], ["here"])
     await node.stop()
+
+
+async def test_parts_that_no_build_needs_go_from_storage_in_the_background(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifact_storage, "_SWEEP_SECONDS", 0.02)
+    storage, builds = world.node("first")
+    for build_id in ("b1", "b2"):
+        world.publish(builds, build_id)
+        storage.keep(build_id)
+    await world.stored("b1", "b2")
+    storage.forget("b1")
+    async with asyncio.timeout(10):
+        while any("layer-b1" in key for key in world.remote.list("")):
+            await asyncio.sleep(0.01)
+    assert len(world.remote.list("layers/layer-b2")) == 1

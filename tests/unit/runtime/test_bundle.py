@@ -55,12 +55,3 @@ def test_a_bundle_is_complete_or_absent(tmp_path: Path, monkeypatch: pytest.Monk
     assert bundle == tmp_path / inputs.fingerprint()
     monkeypatch.setattr(assemble, "_assemble", fail)
     assert assemble.find_or_assemble(tmp_path) == bundle  # found, not made again
-
-
-def test_only_old_bundles_that_nothing_needs_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("current", "needed", "unused"):
-        (tmp_path / name / "lib").mkdir(parents=True)
-    assert assemble.remove_unused(tmp_path, {"current", "needed"}) == []
-    monkeypatch.setattr(assemble, "_GRACE_SECONDS", -1.0)
-    assert assemble.remove_unused(tmp_path, {"current", "needed"}) == ["unused"]
-    assert {path.name for path in tmp_path.iterdir()} == {"current", "needed"}

@@ -134,6 +134,21 @@ class NodePool:
         """See `sandbank.api.core.ports.SnapshotNodes.discard`. A node that is away keeps it."""
         self._tasks.start("discard", self._discard(node_id, build_id))
 
+    async def list_snapshots(self) -> Sequence[tuple[str, str]]:
+        """See `sandbank.api.core.unknown_snapshots.SnapshotPlaces.list_snapshots`."""
+        nodes = [(node_id, node) for node_id, node in self._by_id.items() if node.answers]
+        asked = [(node_id, node.client.list_snapshots()) for node_id, node in nodes]
+        if self._shares_artifacts:
+            asked += [(node_id, node.client.list_snapshots(shared=True)) for node_id, node in nodes[:1]]
+        answers = await asyncio.gather(*(answer for _, answer in asked), return_exceptions=True)
+        found: list[tuple[str, str]] = []
+        for (node_id, _), answer in zip(asked, answers, strict=True):
+            if isinstance(answer, set):
+                found += [(node_id, build_id) for build_id in answer]
+            elif not isinstance(answer, SandbankError):
+                raise answer
+        return found
+
     def abandon(self, node_id: str, sandbox_id: str, execution_id: str) -> None:
         """See `sandbank.api.core.ports.Nodes.abandon`."""
         now = datetime.now(UTC)
@@ -202,9 +217,9 @@ class NodePool:
         except SandbankError:
             if not self._shares_artifacts:
                 raise
-            for node in self.candidates():
-                if node.node_id != node_id:  # which removes it from where it is shared; its own copy the node that is away keeps
-                    await self._get(node.node_id).client.delete_snapshot(build_id)
+            for other_id, node in self._by_id.items():
+                if other_id != node_id and node.answers:  # which removes it from where it is shared; its own copy whoever is away keeps
+                    await node.client.delete_snapshot(build_id)
                     return
             raise
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +25,8 @@ from sandbank.domain.identifiers import new_template_id
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
 from sandbank.domain.template_reference import DEFAULT_TAG
+
+_MOST_PARAMETERS = 500  # of one statement
 
 
 class SnapshotRepo:
@@ -120,6 +122,17 @@ class SnapshotRepo:
         with translated():
             async with self._sessions() as session:
                 return (await session.scalars(rows.where(Row.sandbox_id > after).order_by(Row.sandbox_id).limit(limit))).all()
+
+    async def known(self, build_ids: Collection[str]) -> Collection[str]:
+        """See `sandbank.api.core.unknown_snapshots.SavedBuilds.known`."""
+        keys, known = sorted(map(uuid.UUID, build_ids)), set[str]()
+        with translated():
+            async with self._sessions() as session:
+                for first in range(0, len(keys), _MOST_PARAMETERS):
+                    some = EnvBuildAssignment.build_id.in_(keys[first : first + _MOST_PARAMETERS])
+                    query = select(EnvBuildAssignment.build_id).join(Env, Env.id == EnvBuildAssignment.env_id)
+                    known |= set(map(str, await session.scalars(query.where(some, Env.deleted_at.is_(None)))))
+        return known
 
     async def delete(self, sandbox_id: str) -> Sequence[tuple[str, str]]:
         """See `Snapshots.delete`. The hidden template is marked as deleted, as all templates are."""

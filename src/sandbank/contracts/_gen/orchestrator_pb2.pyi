@@ -361,3 +361,15 @@ class SandboxSnapshotDeleteRequest(_message.Message):
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     build_id: str
     def __init__(self, build_id: _Optional[str] = ...) -> None: ...
+
+class SandboxSnapshotListRequest(_message.Message):
+    __slots__ = ("shared",)
+    SHARED_FIELD_NUMBER: _ClassVar[int]
+    shared: bool
+    def __init__(self, shared: _Optional[bool] = ...) -> None: ...
+
+class SandboxSnapshotListResponse(_message.Message):
+    __slots__ = ("build_ids",)
+    BUILD_IDS_FIELD_NUMBER: _ClassVar[int]
+    build_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, build_ids: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,16 @@ import structlog
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.artifacts.builds import BuildStore, check_name
 from sandbank.artifacts.exchange import SNAPSHOT, Exchange
+from sandbank.artifacts.remote import Remote
 from sandbank.artifacts.template_transfer import TemplateTransfer
+from sandbank.artifacts.unreferenced import UnreferencedParts
 from sandbank.domain.errors import SandbankError
 from sandbank.runtime.driver import Driver
 
 _AT_ONCE = 2
 _SETTLE_SECONDS = 2.0
+# A build takes less than this to store, once it is begun; if not, it is stored again.
+_SWEEP_SECONDS = 6 * 3600.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 _log = structlog.get_logger("sandbank.orchestrator")
@@ -26,17 +31,18 @@ _log = structlog.get_logger("sandbank.orchestrator")
 class ArtifactStorage:
     """Implements `sandbank.orchestrator.core.ports.Artifacts`. What was not stored when it ended is when it starts again.
 
-    `marks` is a directory with an empty file for each build that is known to be stored.
+    Below `artifacts/stored` there is a directory for each storage, with an empty file for each build that is known to be there.
     """
 
     def __init__(
-        self, exchange: Exchange, driver: Driver, builds: BuildStore, data_dir: Path, on_error: Callable[[str, BaseException], None]
+        self, remote: Remote, driver: Driver, builds: BuildStore, data_dir: Path, on_error: Callable[[str, BaseException], None]
     ) -> None:
-        self._exchange = exchange
+        self._exchange = Exchange(remote)
+        self._unreferenced = UnreferencedParts(self._exchange, remote)
         self._driver = driver
         self._builds = builds
         self._templates = TemplateTransfer(builds, data_dir)
-        self._marks = data_dir / "artifacts" / "stored"
+        self._marks = data_dir / "artifacts" / "stored" / hashlib.sha256(remote.url.encode()).hexdigest()[:16]
         self._tasks = TaskGroup("artifacts", on_error)
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._fetching: dict[str, asyncio.Task[bool]] = {}
@@ -52,6 +58,7 @@ class ArtifactStorage:
             self.keep(build_id)
         for number in range(_AT_ONCE):
             self._tasks.start(f"store {number}", self._work())
+        self._tasks.start("sweep", self._sweep())
 
     async def stop(self) -> None:
         """Give up what is under way: it is found again at the next start."""
@@ -66,6 +73,10 @@ class ArtifactStorage:
         """Remove it from storage soon; this node has let go of it."""
         self._mark(build_id).unlink(missing_ok=True)
         self._tasks.start("forget", self._forget(build_id))
+
+    async def list_snapshots(self) -> set[str]:
+        """Those of which anything is in storage; `UnavailableError`."""
+        return await asyncio.to_thread(self._exchange.list_snapshots)
 
     async def fetch(self, build_id: str) -> bool:
         """Have it on this node; False when storage has no such build. Whoever waits for the same one shares one attempt.
@@ -91,6 +102,15 @@ class ArtifactStorage:
         size = sum(archive.size for archive in manifest.parts.values())
         _log.info("build fetched", build_id=build_id, kind=manifest.kind, bytes=size, seconds=round(time.monotonic() - began, 3))
         return True
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                if removed := await asyncio.to_thread(self._unreferenced.sweep):
+                    _log.info("parts that no build needs removed from storage", count=removed)
+            except SandbankError as error:
+                _log.warning("storage was not looked through", error=error.message)
 
     async def _work(self) -> None:
         while True:

@@ -18,6 +18,10 @@ class NoArtifacts:
     def forget(self, build_id: str) -> None:
         """Nobody has it."""
 
+    async def list_snapshots(self) -> set[str]:
+        """None."""
+        return set()
+
     async def fetch(self, build_id: str) -> bool:
         """False: nobody has it."""
         return False

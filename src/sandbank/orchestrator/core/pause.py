@@ -78,6 +78,10 @@ class Pausing:
         await self._driver.remove_snapshot(build_id)
         self._artifacts.forget(build_id)
 
+    async def saved(self, *, shared: bool) -> set[str]:
+        """The snapshots of this node, or those in the storage that it shares with others; `UnavailableError` when that does not answer."""
+        return await self._artifacts.list_snapshots() if shared else set(self._driver.snapshot_names())
+
     async def _pause(self, sandbox: RunningSandbox, build_id: str, memory: bool) -> SandbankError | None:
         """What everybody who waits is told; the sandbox runs on unless that is nothing."""
         sandbox_id = sandbox.sandbox_id

@@ -31,6 +31,10 @@ class Artifacts(Protocol):
         """Nobody needs it any more."""
         ...
 
+    async def list_snapshots(self) -> set[str]:
+        """All that are available there, also in part; `UnavailableError` when that cannot be told."""
+        ...
+
     async def fetch(self, build_id: str) -> bool:
         """Have it on this node; False when nobody has it. `UnavailableError` when that cannot be told, `InternalError` for damage."""
         ...

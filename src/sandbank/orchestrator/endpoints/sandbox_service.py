@@ -18,6 +18,8 @@ from sandbank.contracts.orchestrator import (
     SandboxPauseRequest,
     SandboxPauseResponse,
     SandboxSnapshotDeleteRequest,
+    SandboxSnapshotListRequest,
+    SandboxSnapshotListResponse,
     SandboxUpdateRequest,
     SchedulingMetadata,
 )
@@ -95,6 +97,10 @@ class SandboxEndpoints:
         """Idempotent."""
         await self.pausing.forget(request.build_id)
         return Empty()
+
+    async def list_snapshots(self, request: SandboxSnapshotListRequest) -> SandboxSnapshotListResponse:
+        """Complete ones of this node; of storage, all that left something there."""
+        return SandboxSnapshotListResponse(build_ids=sorted(await self.pausing.saved(shared=request.shared)))
 
     async def checkpoint(self, request: SandboxCheckpointRequest) -> SandboxCheckpointResponse:
         """Saved under the name of the build while it stands still for a moment."""

@@ -7,21 +7,19 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from sandbank.domain.errors import InternalError
 from sandbank.runtime.bundle import inputs
 
 _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
-_GRACE_SECONDS = 86_400.0
 _LIBRARY = re.compile(r"=> (/\S+)|^\s+(/\S+)", re.MULTILINE)
 
 
 def find_or_assemble(bundles: Path) -> Path:
     """The bundle of this very code below `bundles`, made now if there is none; blocks for seconds then.
 
-    Written aside and renamed, so a bundle with its name is whole. Older ones stay until `remove_unused`: a snapshot may refer to them.
+    Written aside and renamed, so a bundle with its name is whole. Older ones stay: a snapshot may refer to them.
     """
     bundle = bundles / inputs.fingerprint()
     if bundle.is_dir():
@@ -38,16 +36,6 @@ def find_or_assemble(bundles: Path) -> Path:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return bundle
-
-
-def remove_unused(bundles: Path, kept: set[str]) -> list[str]:
-    """Remove bundles of other names that have been there for a day: none that somebody is about to use. Their names. Blocks."""
-    gone = []
-    for bundle in bundles.iterdir():
-        if bundle.name not in kept and time.time() - bundle.stat().st_ctime > _GRACE_SECONDS:
-            shutil.rmtree(bundle, ignore_errors=True)
-            gone.append(bundle.name)
-    return gone
 
 
 def command(bundle: Path, module: str, *arguments: str) -> list[str]:

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import structlog
 
@@ -120,7 +119,7 @@ class NamespaceDriver:
             warnings += watches.raise_limits(self._layout.max_slots)
         await self._saves.prepare()
         found = await asyncio.to_thread(adoption.sort_out, self._homes, self._groups)
-        await asyncio.to_thread(self._remove_unused, found.alive, bundles)
+        await asyncio.to_thread(self._remove_unneeded, found.alive)
         if self._transformer is not None:
             await asyncio.to_thread(self._transformer.open)
         self._pool = SlotPool(self._layout, self._zygote.make_namespaces, self._network, self._transformer)
@@ -140,9 +139,10 @@ class NamespaceDriver:
             self._tasks.start("make room", self._make_room())
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
 
-    def _remove_unused(self, alive: list[Record], bundles: Path) -> None:
-        self._heaps.remove_unused([record.pid for record in alive], self._saves.needed(HEAPS))
-        assemble.remove_unused(bundles, {self._bundle, *(record.bundle for record in alive), *self._saves.needed(BUNDLES)})
+    def _remove_unneeded(self, alive: list[Record]) -> None:
+        self._heaps.remove_unused([record.pid for record in alive], self._saves.heaps())
+        if removed := self._saves.remove_unneeded(self._bundle, alive):
+            _log.info("parts that nothing needs removed", parts=removed)
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)

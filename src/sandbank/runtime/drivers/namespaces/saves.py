@@ -7,12 +7,14 @@ import contextlib
 import enum
 import errno
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sandbank.artifacts.shared_parts import SharedParts
+import structlog
+
+from sandbank.artifacts.shared_parts import HEAPS, SharedParts
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError, UnavailableError
 from sandbank.runtime.cgroup.group import Group
 from sandbank.runtime.driver import AgentInit, SandboxSpec
@@ -33,6 +35,7 @@ from sandbank.runtime.snapshot.owner import command as criu_command
 from sandbank.runtime.snapshot.owner import write_library
 from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
 from sandbank.runtime.snapshot.transfer import Transfer
+from sandbank.runtime.snapshot.unneeded_parts import remove_unneeded
 
 # Between looks at a CRIU that an earlier driver has left.
 _WRITER_SECONDS = 0.05
@@ -41,6 +44,8 @@ _MOST_ADDRESSES = 32
 # What may be written after a resume by whoever had used up everything before.
 _LEAST_DISK_BYTES = 64 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_log = structlog.get_logger(__name__)
 
 
 class Afterwards(enum.Enum):
@@ -89,10 +94,21 @@ class Saves:
         """Of all snapshots that are complete."""
         return self._store.names()
 
-    def needed(self, kind: str) -> set[str]:
-        """The agent bundles (`BUNDLES`) or memory of zygotes (`HEAPS`) that snapshots have pages of. Blocks."""
+    def heaps(self) -> set[str]:
+        """The zygotes' memory, by name, that snapshots have pages of. Blocks."""
         paths = (path.split("/") for name in self.names() for path in self._store.files(name))
-        return {path[1] for path in paths if path[0] == kind}
+        return {path[1] for path in paths if path[0] == HEAPS}
+
+    def remove_unneeded(self, bundle: str, alive: Iterable[Record]) -> list[str]:
+        """Remove parts that nothing needs but what is saved, this bundle and these sandboxes: `unneeded_parts.remove_unneeded`. Blocks."""
+        records = list(alive)
+        bundles = {bundle, *(record.bundle for record in records)}
+        layers = {layer for record in records for layer in record.layers}
+        try:
+            return remove_unneeded(self._data_dir, self._store, bundles, layers)
+        except (InternalError, OSError) as error:
+            _log.warning("what nothing needs was not removed", error=str(error))
+            return []
 
     def has(self, snapshot_id: str) -> bool:
         """Complete ones only."""
