@@ -107,6 +107,23 @@ async def test_rows_are_those_that_tools_of_e2b_expect(repo: SnapshotRepo, base:
     assert found.build_id == newest
 
 
+async def test_what_was_saved_long_ago_is_found_by_its_newest_save(repo: SnapshotRepo, base: str, database: Database) -> None:
+    for sandbox_id in ("i1", "i2", "i3", "i4", "i5"):
+        build_id = await paused(repo, ours(base, sandbox_id))
+        async with database.sessions.begin() as session:
+            build = await session.get(EnvBuild, uuid.UUID(build_id))
+            assert build is not None
+            build.created_at = NOON
+    await paused(repo, ours(base, "i2"))  # since
+    await begun(repo, ours(base, "i3"))  # being saved
+    await repo.delete("i4")
+    moment = NOON + timedelta(seconds=1)
+    assert await repo.list_saved_before(moment, "", 10) == ["i1", "i5"]
+    assert await repo.list_saved_before(moment, "", 1) == ["i1"]
+    assert await repo.list_saved_before(moment, "i1", 10) == ["i5"]
+    assert await repo.list_saved_before(NOON, "", 10) == []
+
+
 async def test_a_save_counts_once_it_is_ready_and_a_failed_one_never(repo: SnapshotRepo, base: str) -> None:
     unfinished = await begun(repo, ours(base))
     found = await repo.find("i1")

@@ -119,8 +119,13 @@ class ApiSettings(BaseSettings):
         return sqlite_url(self.data_dir / "sandbank.db")
 
     on_timeout: Literal["kill", "pause"] = Field(
-        default="kill",
-        description="What becomes of a sandbox at its end when its client did not say. Paused ones are kept until somebody kills them.",
+        default="kill", description="What becomes of a sandbox at its end when its client did not say."
+    )
+    paused_retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=36500,
+        description="Days after which a paused sandbox is killed that nobody resumed; 0 keeps them until somebody kills them.",
     )
     artifacts_url: str | None = Field(
         default=None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -32,6 +32,7 @@ from sandbank.api.adapters.volume_tokens import VolumeTokenMint
 from sandbank.api.background.account_watcher import AccountWatcher
 from sandbank.api.background.evictor import Evictor
 from sandbank.api.background.node_watcher import NodeWatcher
+from sandbank.api.background.paused_retention import PausedRetention
 from sandbank.api.background.service import ApiService
 from sandbank.api.background.snapshot_collector import SnapshotCollector
 from sandbank.api.background.usage_flusher import UsageFlusher
@@ -263,6 +264,8 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         readiness=nodes,
     )
     expirer = SandboxExpirer(store, nodes, killer, pauser, _now)
+    kept_for = timedelta(days=settings.paused_retention_days)
+    retention = PausedRetention(snapshots, killer, kept_for, _now, _on_sandbox_event, _on_error)
     flusher = UsageFlusher(usage, _on_error)
     reconciler = NodeReconciler(nodes, store, store, routes, paused.settle, _on_sandbox_event)
     watcher = NodeWatcher(nodes.addresses, reconciler, _on_error, alone=not stores.is_shared)
@@ -299,6 +302,7 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         server=HttpServer(Traced(build_application(operations, settings.domain), tracer, Meter(API)), settings.bind, settings.api_port),
         agents=[
             Evictor(store, expirer, _now, _on_error),
+            retention,
             watcher,
             flusher,
             team_metrics,

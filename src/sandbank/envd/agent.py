@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uvloop
@@ -15,6 +15,7 @@ import uvloop
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.envd import certificates, rehearsal, warming
 from sandbank.envd.application import Application
+from sandbank.envd.config_record import ConfigRecord
 from sandbank.envd.journal import JOURNAL, report
 from sandbank.envd.shipping import Shipping
 from sandbank.envd.state import AgentState
@@ -55,8 +56,10 @@ def preload() -> None:
     rehearsal.rehearse()
 
 
-def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], None]) -> None:
+def run(listener: socket.socket, config: AgentConfig, record: ConfigRecord | None, on_ready: Callable[[], None]) -> None:
     """Serve on `listener`, which listens already; `on_ready` is called at once, as what is asked from then on waits in its queue.
+
+    What an agent before this one has put into `record` counts more than `config`.
 
     Who must know that this agent answers asks it: the question travels while the rest is set up, and nothing is served before it is.
     Blocks until SIGTERM; children are left running then, as the sandbox's pid 1 ends them. Takes over signal handling, umask and the
@@ -71,7 +74,7 @@ def run(listener: socket.socket, config: AgentConfig, on_ready: Callable[[], Non
     asyncio.set_event_loop(loop)
     loop.set_exception_handler(_on_loop_error)
     try:
-        loop.run_until_complete(_serve(listener, config))
+        loop.run_until_complete(_serve(listener, replace(config, **({} if record is None else record.read())), record))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -98,7 +101,7 @@ def _trust(bundle: str | None, state: AgentState) -> None:
         report("certificates", error)
 
 
-async def _serve(listener: socket.socket, config: AgentConfig) -> None:
+async def _serve(listener: socket.socket, config: AgentConfig, record: ConfigRecord | None) -> None:
     state = AgentState(
         sandbox_id=config.sandbox_id,
         template_id=config.template_id,
@@ -109,6 +112,8 @@ async def _serve(listener: socket.socket, config: AgentConfig) -> None:
         default_user=config.default_user or "root",
         default_workdir=config.default_workdir,
         user_environment=dict(config.env_vars),
+        ca_bundle=config.ca_bundle,
+        record=record,
     )
     state.publish_identity()
     _trust(config.ca_bundle, state)

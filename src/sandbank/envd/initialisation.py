@@ -142,6 +142,8 @@ class Initialisation:
             state.internal_environment["E2B_EVENTS_ADDRESS"] = f"http://{address}"
         if bundle := values.get("caBundle"):
             certificates.install(bundle, state)
+            state.ca_bundle = bundle
+        state.keep()
 
 
 def _name_events_host(address: str) -> None:

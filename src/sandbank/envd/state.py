@@ -10,6 +10,7 @@ from pathlib import Path
 from sandbank.domain.errors import UnauthenticatedError
 from sandbank.envd import paths
 from sandbank.envd.accounts import Account, find_account
+from sandbank.envd.config_record import ConfigRecord
 
 RUN_DIRECTORY = Path("/run/e2b")
 RESERVED = frozenset({"E2B_SANDBOX", "E2B_SANDBOX_ID", "E2B_TEMPLATE_ID", "E2B_EVENTS_ADDRESS"})
@@ -37,6 +38,10 @@ class AgentState:
     lifecycle_id: str | None = None
     """Names this run of the sandbox; another one comes with each resume."""
 
+    ca_bundle: str | None = None
+    record: ConfigRecord | None = None
+    """Where what `/init` changes is kept for the next agent; none in a rehearsal."""
+
     is_initialised: bool = False
     """Whether `/init` was answered; a sandbox made with all it needs may never get one."""
 
@@ -61,6 +66,21 @@ class AgentState:
                 os.fchmod(descriptor, 0o444)
             finally:
                 os.close(descriptor)
+
+    def keep(self) -> None:
+        """Let an agent that is started in this one's place be told the same; `OSError` if it is too much to keep."""
+        if self.record is not None:
+            self.record.write(
+                {
+                    "sandbox_id": self.sandbox_id,
+                    "template_id": self.template_id,
+                    "access_token": self.access_token,
+                    "env_vars": self.user_environment,
+                    "default_user": self.default_user,
+                    "default_workdir": self.default_workdir,
+                    "ca_bundle": self.ca_bundle,
+                }
+            )
 
     def account(self, username: str | None) -> Account:
         """The account a request acts for; None means the default user."""

@@ -8,6 +8,7 @@ import socket
 import time
 
 from sandbank.envd import agent
+from sandbank.envd.config_record import ConfigRecord
 from sandbank.runtime.drivers.namespaces.spawn_request import INIT_NAME
 from sandbank.runtime.linux.title import set_title
 
@@ -22,12 +23,13 @@ def run(listener: socket.socket, agent_fields: dict[str, object], report_fd: int
     """
     set_title(INIT_NAME, title_area)
     config = agent.AgentConfig(**agent_fields)  # type: ignore[arg-type]  # as the driver encoded it
+    record = ConfigRecord()  # the agent's to read and to write: nothing here depends on what is in it
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # from inside, nobody ends a sandbox by accident
     while True:
         try:
-            pid = _start_agent(listener, config, report_fd, title_area)
+            pid = _start_agent(listener, config, record, report_fd, title_area)
         except (OSError, MemoryError):  # no process or memory left, which may pass: what runs here shall not end because of it
             pid = 0
         if report_fd >= 0:
@@ -37,7 +39,9 @@ def run(listener: socket.socket, agent_fields: dict[str, object], report_fd: int
         time.sleep(_RESTART_PAUSE_SECONDS)
 
 
-def _start_agent(listener: socket.socket, config: agent.AgentConfig, report_fd: int, title_area: tuple[int, int]) -> int:
+def _start_agent(
+    listener: socket.socket, config: agent.AgentConfig, record: ConfigRecord, report_fd: int, title_area: tuple[int, int]
+) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -52,7 +56,7 @@ def _start_agent(listener: socket.socket, config: agent.AgentConfig, report_fd: 
                 os.write(report_fd, b"ready\n")
                 os.close(report_fd)
 
-        agent.run(listener, config, ready)
+        agent.run(listener, config, record, ready)
     finally:
         os._exit(1)
 

@@ -12,7 +12,7 @@ from sandbank.runtime.drivers.namespaces.restore_request import (
     STAGE,
     RestoreRequest,
 )
-from sandbank.runtime.linux import libc, mounts
+from sandbank.runtime.linux import libc, mounts, privileges
 from sandbank.runtime.rootfs import resources, stage
 from sandbank.zygote import files
 
@@ -40,6 +40,8 @@ def restore(request_fd: int, criu_fd: int, report_fd: int) -> None:
             os.dup2(descriptor, number)
             os.close(descriptor)
         os.write(report_fd, b"pid %d\n" % os.getpid())
+        step = "keep capabilities"
+        privileges.keep_capabilities()
         step = "start CRIU"
         os.dup2(criu_fd, CRIU_SOCKET)
         os.chdir("/")

@@ -50,7 +50,7 @@ def main() -> None:
     before = mapped_files()
     if options.get("audit"):
         sys.addaudithook(hook)
-    agent.run(listener, config, lambda: print(listener.getsockname()[1], flush=True))
+    agent.run(listener, config, None, lambda: print(listener.getsockname()[1], flush=True))
     recorded = list(seen)
     print(json.dumps({"seen": recorded, "mapped": sorted(mapped_files() - before)}), flush=True)
 

@@ -23,12 +23,12 @@ class Result:
     status: str
 
 
-async def run(driver: Driver, sandbox_id: str, command: str, user: str = "user") -> Result:
+async def run(driver: Driver, sandbox_id: str, command: str, user: str = "user", token: str = "") -> Result:
     """Run `command` by the shell as `user` and wait for its end."""
-    return await asyncio.to_thread(_run, driver, sandbox_id, command, user)
+    return await asyncio.to_thread(_run, driver, sandbox_id, command, user, token)
 
 
-def _run(driver: Driver, sandbox_id: str, command: str, user: str) -> Result:
+def _run(driver: Driver, sandbox_id: str, command: str, user: str, token: str) -> Result:
     connection = http.client.HTTPConnection("sandbox", timeout=_DEADLINE_SECONDS)
     connection.sock = driver.dial(sandbox_id, _AGENT_PORT)
     connection.sock.settimeout(_DEADLINE_SECONDS)
@@ -37,6 +37,7 @@ def _run(driver: Driver, sandbox_id: str, command: str, user: str) -> Result:
         "content-type": "application/connect+json",
         "connect-protocol-version": "1",
         "authorization": "Basic " + base64.b64encode(f"{user}:".encode()).decode(),
+        "x-access-token": token,
     }
     try:
         connection.request("POST", "/process.Process/Start", struct.pack(">BI", 0, len(message)) + message, headers)

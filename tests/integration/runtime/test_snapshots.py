@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import http.client
 import random
 from collections.abc import AsyncIterator
 
@@ -311,10 +312,34 @@ async def test_several_go_on_from_one_snapshot_side_by_side(driver: NamespaceDri
         await driver.kill(twin.sandbox_id)
 
 
+async def test_an_agent_that_dies_is_followed_by_one_that_knows_who_it_is_by_now(
+    driver: NamespaceDriver, paused: Paused, names: list[str]
+) -> None:
+    """The next is started by the pid 1 that was saved, whose own configuration is the parent's. Data-plane contract §4.8."""
+    names.append("heir")
+    await driver.checkpoint(paused.sandbox_id, "heir")
+    init = AgentInit(access_token="its own", env_vars={"ADDED": "yes"})
+    heir = dataclasses.replace(node.new_spec(), snapshot_id="heir", init=init)
+    await driver.create(heir)
+    names.append("heirs")
+    await driver.pause(heir.sandbox_id, "heirs")
+    await driver.create(dataclasses.replace(heir, snapshot_id="heirs", execution_id="again"))
+    old = (await run(driver, heir.sandbox_id, "pgrep -x envd", "root", "its own")).output
+    with contextlib.suppress(http.client.HTTPException, OSError):  # its answer ends with it
+        await run(driver, heir.sandbox_id, "pkill -KILL -x envd", "root", "its own")
+    seen = (await run(driver, heir.sandbox_id, "echo $E2B_SANDBOX_ID $ADDED; pgrep -x envd", "root", "its own")).output
+    assert seen.startswith(f"{heir.sandbox_id} yes\n")
+    assert old not in seen
+    with pytest.raises(AssertionError, match="unauthorized"):
+        await run(driver, heir.sandbox_id, "true")
+    await driver.kill(heir.sandbox_id)
+
+
 async def test_nobody_gets_the_slot_of_a_resumed_sandbox(driver: NamespaceDriver, paused: Paused) -> None:
-    """Its user namespace is one that CRIU has made: the next sandbox has one that is its own."""
+    """Its namespaces are those that CRIU has made: the next sandbox has some of its own. All have the slot's uid for an owner."""
     await paused.cycle()
-    slot = driver._running[paused.sandbox_id].slot
+    slot, before = driver._running[paused.sandbox_id].slot, driver._running[paused.sandbox_id].record
+    assert process.namespace_owner(before.pid) == before.base_uid
     await driver.kill(paused.sandbox_id)
     async with asyncio.timeout(20):
         while slot.netns_fd >= 0:  # closed when it is destroyed

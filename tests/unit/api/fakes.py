@@ -192,6 +192,12 @@ class FakeSnapshots:
     async def list_unfinished(self) -> Sequence[str]:
         return [sandbox_id for sandbox_id, saves in self.saves.items() if saves and not saves[-1].is_ready]
 
+    async def list_saved_before(self, moment: datetime, after: str, limit: int) -> Sequence[str]:
+        if self.error is not None:
+            raise self.error
+        newest = {sandbox_id: saves[-1] for sandbox_id, saves in self.saves.items() if sandbox_id > after}
+        return sorted(sandbox_id for sandbox_id, one in newest.items() if one.is_ready and one.sandbox.end_at < moment)[:limit]
+
     async def delete(self, sandbox_id: str) -> Sequence[tuple[str, str]]:
         await asyncio.sleep(0)
         return [(save.sandbox.node_id, save.build_id) for save in self.saves.pop(sandbox_id, [])]

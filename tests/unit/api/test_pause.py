@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from sandbank.api.background.paused_retention import PausedRetention
 from sandbank.api.core.create import CreateSandbox
 from sandbank.api.core.listing import ListSandboxes
 from sandbank.api.core.reconcile import NodeReconciler
@@ -256,6 +258,49 @@ async def test_one_that_cannot_be_paused_at_its_end_runs_on_for_a_while_and_no_l
     await core.expirer.expire(current)
     assert core.nodes.calls[-1] == ("delete", "n1", "timeout")
     assert core.nodes.running == {}
+
+
+async def test_one_that_nobody_resumed_is_kept_for_as_long_as_the_deployment_says_and_for_ever_by_default(core: Core) -> None:
+    ids = [(await core.creator.create(TEAM, CreateSandbox("base", 300, secure=True))).sandbox_id for _ in range(3)]
+    for sandbox_id in ids:
+        await core.pauser.pause(TEAM, sandbox_id)
+    old, resumed, again = ids
+    core.clock.pass_by(minutes=30 * 24 * 60)
+    for sandbox_id in (resumed, again):
+        await core.resumer.connect(TEAM, sandbox_id, 300)
+    await core.pauser.pause(TEAM, again)
+    core.clock.pass_by(minutes=1)
+    events: list[tuple[str, str]] = []
+
+    def retention(days: int) -> PausedRetention:
+        on_event = lambda event, one: events.append((event, one.sandbox_id))  # noqa: E731
+        return PausedRetention(
+            core.snapshots, core.killer, timedelta(days=days), core.clock, on_event, lambda name, error: core.errors.append(error)
+        )
+
+    await retention(0).sweep()
+    assert set(core.snapshots.saves) == set(ids)
+    await retention(30).sweep()
+    assert set(core.snapshots.saves) == {resumed, again}
+    assert events == [("paused sandbox killed: kept for long enough", old)]
+    assert core.nodes.saves == {core.snapshots.saves[one][-1].build_id for one in (resumed, again)}
+    core.snapshots.error = UnavailableError("away")
+    await retention(30).sweep()
+    assert core.errors == [core.snapshots.error]
+
+
+async def test_one_that_is_paused_while_it_is_looked_at_is_kept(core: Core, sandbox: Sandbox) -> None:
+    await core.pauser.pause(TEAM, sandbox.sandbox_id)
+    core.clock.pass_by(minutes=60)
+    await core.resumer.connect(TEAM, sandbox.sandbox_id, 300)
+    core.nodes.pause_gate = asyncio.Event()
+    pausing = asyncio.ensure_future(core.pauser.pause(TEAM, sandbox.sandbox_id))
+    await _waiting(core)
+    assert await core.killer.kill_saved_before(sandbox.sandbox_id, core.clock()) is None
+    core.nodes.pause_gate.set()
+    await pausing
+    assert await core.killer.kill_saved_before(sandbox.sandbox_id, core.clock()) is None
+    assert await _paused(core) == [sandbox.sandbox_id]
 
 
 async def test_the_list_has_it_once_in_whatever_state(core: Core, sandbox: Sandbox) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, ScalarSelect, and_, cast, delete, exists, func, or_, select, update
@@ -113,6 +114,14 @@ class SnapshotRepo:
         with translated():
             async with self._sessions() as session:
                 return (await session.scalars(query)).all()
+
+    async def list_saved_before(self, moment: datetime, after: str, limit: int) -> Sequence[str]:
+        """See `Snapshots.list_saved_before`."""
+        is_old = and_(EnvBuild.status == READY, EnvBuild.created_at < moment)
+        rows = select(Row.sandbox_id).join(EnvBuild, EnvBuild.id == _newest(UNFINISHED, READY)).where(is_old, _is_kept())
+        with translated():
+            async with self._sessions() as session:
+                return (await session.scalars(rows.where(Row.sandbox_id > after).order_by(Row.sandbox_id).limit(limit))).all()
 
     async def known(self, build_ids: Collection[str]) -> Collection[str]:
         """See `sandbank.api.core.unknown_snapshots.SavedBuilds.known`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.access import get_own, not_found
@@ -54,6 +54,18 @@ class SandboxKiller:
             await self.finish(transition, reason)
         elif await self._snapshots.find(sandbox_id) is None or not await self._kill_paused(sandbox_id):
             raise not_found(sandbox_id)
+
+    async def kill_saved_before(self, sandbox_id: str, moment: datetime) -> Sandbox | None:
+        """Forget a paused sandbox, unless it runs, is about to, or was saved again since `moment`. What is forgotten is returned."""
+        async with self._sandboxes.lock(sandbox_id):
+            # In this order: one that runs may be paused meanwhile, one that does not stays as it is.
+            if await self._sandboxes.find(sandbox_id) is not None:
+                return None
+            snapshot = await self._snapshots.find(sandbox_id)
+            if snapshot is None or not snapshot.is_ready or snapshot.sandbox.end_at >= moment:
+                return None
+            await self._forget(sandbox_id)
+            return snapshot.sandbox
 
     async def finish(self, transition: Transition, reason: str, *, forgets: bool = True) -> None:
         """Do the work of a transition to `KILLING`, or wait for whoever does. What was saved earlier stays unless it `forgets`."""

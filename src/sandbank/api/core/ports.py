@@ -226,6 +226,9 @@ class Snapshots(Protocol):
     async def list_unfinished(self) -> Sequence[str]:
         """The sandboxes whose newest save has neither failed nor become ready."""
 
+    async def list_saved_before(self, moment: datetime, after: str, limit: int) -> Sequence[str]:
+        """By ID, those after `after` whose newest save is ready and was begun earlier, whether they run again or not."""
+
     async def delete(self, sandbox_id: str) -> Sequence[tuple[str, str]]:
         """Forget all saves: for each, the node that may have it and the build."""
 

@@ -8,6 +8,7 @@ from sandbank.runtime.linux.libc import check, libc
 
 _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_CHILD_SUBREAPER, _PR_CAP_AMBIENT = 4, 24, 36, 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
+_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP = 28, 1 << 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
 # Numbers from linux/capability.h.
@@ -69,6 +70,11 @@ def regain_capabilities() -> None:
 def set_dumpable() -> None:
     """Undo what a change of uid does: without it the files in /proc/<pid> belong to a root that is not ours."""
     check(libc.prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(1), 0, 0, 0), "set dumpable")
+
+
+def keep_capabilities() -> None:
+    """Let no change of uid take any from now on, in programs that this process becomes as well."""
+    check(libc.prctl(_PR_SET_SECUREBITS, ctypes.c_ulong(_SECBIT_NO_SETUID_FIXUP), 0, 0, 0), "keep capabilities")
 
 
 def become_subreaper() -> None:

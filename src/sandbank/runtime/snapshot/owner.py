@@ -12,10 +12,14 @@ import platform
 import struct
 from pathlib import Path
 
+from sandbank.runtime.linux import tracing
+
 _ASKED = ("geteuid", "getuid")
 # Machine number of ELF, and `return 0`.
 _RETURN_ZERO = {"x86_64": (62, b"\x31\xc0\xc3"), "aarch64": (183, struct.pack("<II", 0x52800000, 0xD65F03C0))}
 _HEADER, _SEGMENT, _SYMBOL = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ"), struct.Struct("<IBBHQQ")
+_SETREUID, _UNCHANGED = 113, (1 << 64) - 1
+_PRCTL, _PR_SET_DUMPABLE = 157, 4
 _LOAD, _DYNAMIC, _STACK = 1, 2, 0x6474E551
 _HASH, _STRTAB, _SYMTAB, _STRSZ, _SYMENT = 4, 5, 6, 10, 11
 
@@ -25,6 +29,27 @@ def command(criu: Path, library: Path, uid: int) -> list[str]:
     kept = ",".join(["-all", *(f"+cap_{number}" for number in _permitted())])
     become = ["/usr/bin/setpriv", f"--reuid={uid}", f"--inh-caps={kept}", f"--ambient-caps={kept}"]
     return ["/usr/bin/env", f"LD_PRELOAD={library}", *become, str(criu)]
+
+
+def become(program: int, uid: int) -> None:
+    """Have a CRIU that waits for an answer be `uid` when it makes namespaces, which `uid` owns then. It keeps every capability.
+
+    Nothing is done where that is not possible. `OSError` when it has ended.
+    """
+    if tracing.CAN_CALL:
+        with tracing.Tracee(program) as tracee:
+            tracee.call(_SETREUID, _UNCHANGED, uid, b"")
+            # Which that has undone; without it what a child has in /proc belongs to the node's root and not to the child.
+            tracee.call(_PRCTL, _PR_SET_DUMPABLE, 1, b"")
+
+
+def become_root_again(program: int, *, but: int) -> None:
+    """The opposite, when it has made them, for itself and its helper; `but` is the first process in them."""
+    if tracing.CAN_CALL:
+        children = Path(f"/proc/{program}/task/{program}/children").read_text(encoding="ascii").split()
+        for pid in (program, *map(int, children)):
+            if pid != but:
+                become(pid, 0)
 
 
 def _permitted() -> list[int]:

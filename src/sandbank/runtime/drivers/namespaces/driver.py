@@ -456,7 +456,7 @@ class NamespaceDriver:
     def _adopt(self, record: Record, slot: Slot) -> None:
         pidfd = os.pidfd_open(record.pid)
         with contextlib.suppress(OSError):  # it has ended since, and leaves a slot that nobody may have
-            slot.is_spent = process.namespace_owner(record.pid) != record.base_uid
+            slot.is_spent = bool(record.addresses) or process.namespace_owner(record.pid) != record.base_uid
         group = self._groups.group(record.sandbox_id)
         teardown = TeardownStack(f"sandbox {record.sandbox_id}")
         teardown.push("release slot", functools.partial(self._release, slot, group))

@@ -16,7 +16,7 @@ from sandbank.runtime.linux.libc import CLONE_NEWNET
 from sandbank.runtime.network.pool import SlotPool
 from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.rootfs import stage
-from sandbank.runtime.snapshot import criu, record_locks, uid_range
+from sandbank.runtime.snapshot import criu, owner, record_locks, uid_range
 from sandbank.runtime.snapshot.store import SnapshotFacts
 
 LOG = "restore.log"
@@ -67,11 +67,15 @@ class Restoration:
             with mine:
                 mine.setblocking(False)
                 with theirs:
-                    await self._zygote.carry_out(RESTORE, self._request.encode(), [theirs.fileno()], deadline_seconds)
+                    report = await self._zygote.carry_out(RESTORE, self._request.encode(), [theirs.fileno()], deadline_seconds)
+                program = int(report.get("pid", 0))
 
                 async def on_notice(name: str, pid: int) -> None:
                     nonlocal first
+                    if name == "pre-restore":
+                        await asyncio.to_thread(owner.become, program, self._slot.base_uid)
                     if name == "setup-namespaces":
+                        await asyncio.to_thread(owner.become_root_again, program, but=pid)
                         first = pid
                         on_pid(pid)
                         await self._move_in(pid, deadline_seconds)

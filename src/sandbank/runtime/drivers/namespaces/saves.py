@@ -95,12 +95,12 @@ class Saves:
         return self._store.names()
 
     def heaps(self) -> set[str]:
-        """The memory of zygotes that snapshots have pages of. Blocks."""
+        """The zygotes' memory, by name, that snapshots have pages of. Blocks."""
         paths = (path.split("/") for name in self.names() for path in self._store.files(name))
         return {path[1] for path in paths if path[0] == HEAPS}
 
     def remove_unneeded(self, bundle: str, alive: Iterable[Record]) -> list[str]:
-        """Remove layers and bundles but for this one, of which no build, no snapshot and none of these sandboxes has anything. Blocks."""
+        """Remove parts that nothing needs but what is saved, this bundle and these sandboxes: `unneeded_parts.remove_unneeded`. Blocks."""
         records = list(alive)
         bundles = {bundle, *(record.bundle for record in records)}
         layers = {layer for record in records for layer in record.layers}
