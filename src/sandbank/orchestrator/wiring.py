@@ -190,9 +190,11 @@ class OrchestratorService:
     async def _let_go(self) -> None:
         parts = self._parts
         tasks = (self._roots.close(), parts.removals.close())
-        for step in (parts.rpc.stop(0), parts.proxy.stop(), *tasks, *self._last_words(), parts.driver.close()):
+        quick = [(step, _CLOSE_SECONDS) for step in (parts.rpc.stop(0), parts.proxy.stop(), *tasks, *self._last_words())]
+        # How long the last takes is up to what tenants wrote: files of ended sandboxes are removed.
+        for step, seconds in (*quick, (parts.driver.close(), parts.settings.removal_grace_seconds)):
             try:
-                async with asyncio.timeout(_CLOSE_SECONDS):
+                async with asyncio.timeout(seconds):
                     await step
             except Exception as error:  # noqa: BLE001  # cleanup step: the next one has to run
                 self._log.error("failed to stop a part", error=repr(error))

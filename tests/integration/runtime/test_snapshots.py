@@ -195,7 +195,7 @@ async def test_what_was_true_inside_is_true_again(paused: Paused) -> None:
     """Users, limits, filters, mounts, names, the boot's identity: a resumed sandbox is no other."""
     mounts = r"cut -d' ' -f2-6 /proc/mounts | sed 's/,uuid=on//; s/[ug]id=[0-9]*//g' | sort"  # owners are shown as the node's
     look = (
-        "sudo -n id -u; id; hostname; ls -ln /dev /dev/shm; ls /sys/class/net /dev /dev/pts; "
+        "sudo -n id -u; id; hostname; ls -ln --time-style=+ /dev /dev/shm; ls /sys/class/net /dev /dev/pts; "
         f"{mounts}; cat /proc/sys/kernel/random/boot_id;"
         " grep -E 'Seccomp:|NoNewPrivs|Cap' /proc/self/status; ulimit -a; grep MemTotal /proc/meminfo; nproc; cat /etc/hosts;"
         " cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max"
