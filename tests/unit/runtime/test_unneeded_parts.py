@@ -9,6 +9,9 @@ import pytest
 
 from sandbank.artifacts.builds import Build, BuildStore
 from sandbank.domain.errors import InternalError
+from sandbank.runtime.drivers.namespaces.home import Homes
+from sandbank.runtime.drivers.namespaces.saves import Saves
+from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.snapshot import unneeded_parts
 from sandbank.runtime.snapshot.store import SnapshotFacts, SnapshotStore
 from sandbank.runtime.snapshot.unneeded_parts import remove_unneeded
@@ -77,3 +80,14 @@ def test_nothing_goes_while_a_sandbox_runs_of_which_too_little_is_on_record(
     monkeypatch.setattr(unneeded_parts, "_YOUNG_SECONDS", -1)
     with pytest.raises(InternalError, match="not on record"):
         remove_unneeded(tmp_path, store, {"b-current", ""}, ())
+
+
+def test_memory_of_zygotes_that_snapshots_need_is_known_or_an_error(store: SnapshotStore, tmp_path: Path) -> None:
+    saves = Saves(Homes(tmp_path / "sandboxes"), tmp_path, NamespaceSettings())
+    (tmp_path / "sandboxes").mkdir()
+    (tmp_path / ".snapshots").rename(tmp_path / "sandboxes" / ".snapshots")
+    assert saves.heaps() == {"h"}
+    facts = tmp_path / "sandboxes" / ".snapshots" / "saved" / "snapshot.json"
+    facts.write_text(facts.read_text().replace('"format_version": 2', '"format_version": 99'))
+    with pytest.raises(InternalError):
+        saves.heaps()

@@ -117,13 +117,6 @@ class SnapshotStore:
         except (KeyError, TypeError, ValueError) as error:
             raise InternalError(f"the snapshot {snapshot_id} cannot be read: {error}") from error
 
-    def files(self, snapshot_id: str) -> list[str]:
-        """The files of the node's that one needs, below the data directory; none of what cannot be read."""
-        with contextlib.suppress(InternalError):
-            facts = self.find(snapshot_id)
-            return [] if facts is None else list(facts.files.values())
-        return []
-
     def data(self, snapshot_id: str) -> Path:
         """The files of one."""
         return self._top / snapshot_id / _DATA

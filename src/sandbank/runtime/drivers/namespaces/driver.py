@@ -140,9 +140,12 @@ class NamespaceDriver:
         return StartReport(tuple(self._running), tuple(found.reclaimed), (*warnings, *report.warnings))
 
     def _remove_unneeded(self, alive: list[Record]) -> None:
-        self._heaps.remove_unused([record.pid for record in alive], self._saves.heaps())
-        if removed := self._saves.remove_unneeded(self._bundle, alive):
-            _log.info("parts that nothing needs removed", parts=removed)
+        try:
+            self._heaps.remove_unused([record.pid for record in alive], self._saves.heaps())
+            if removed := self._saves.remove_unneeded(self._bundle, alive):
+                _log.info("parts that nothing needs removed", parts=removed)
+        except (InternalError, OSError) as error:  # a snapshot of a later release, for one
+            _log.warning("what nothing needs was not removed", error=str(error))
 
     def _make_transformer(self, secrets: SecretSource) -> HeaderTransformer:
         trust = UpstreamTrust(self._settings.egress_ca_bundle)

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
-
 from sandbank.artifacts.shared_parts import HEAPS, SharedParts
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError, UnavailableError
 from sandbank.runtime.cgroup.group import Group
@@ -44,8 +42,6 @@ _MOST_ADDRESSES = 32
 # What may be written after a resume by whoever had used up everything before.
 _LEAST_DISK_BYTES = 64 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-_log = structlog.get_logger(__name__)
 
 
 class Afterwards(enum.Enum):
@@ -95,8 +91,9 @@ class Saves:
         return self._store.names()
 
     def heaps(self) -> set[str]:
-        """The zygotes' memory, by name, that snapshots have pages of. Blocks."""
-        paths = (path.split("/") for name in self.names() for path in self._store.files(name))
+        """The zygotes' memory, by name, that snapshots have pages of. Blocks; `InternalError` when one of them cannot be read."""
+        found = [facts for name in self.names() if (facts := self._store.find(name)) is not None]
+        paths = (path.split("/") for facts in found for path in facts.files.values())
         return {path[1] for path in paths if path[0] == HEAPS}
 
     def remove_unneeded(self, bundle: str, alive: Iterable[Record]) -> list[str]:
@@ -104,11 +101,7 @@ class Saves:
         records = list(alive)
         bundles = {bundle, *(record.bundle for record in records)}
         layers = {layer for record in records for layer in record.layers}
-        try:
-            return remove_unneeded(self._data_dir, self._store, bundles, layers)
-        except (InternalError, OSError) as error:
-            _log.warning("what nothing needs was not removed", error=str(error))
-            return []
+        return remove_unneeded(self._data_dir, self._store, bundles, layers)
 
     def has(self, snapshot_id: str) -> bool:
         """Complete ones only."""
