@@ -32,9 +32,13 @@ async def driver() -> AsyncIterator[NamespaceDriver]:
     """Started, and closed after the test; the test ends its own sandboxes."""
     driver = node.make_driver()
     report = await driver.start(lambda ended: None)
-    assert report.adopted == ()
-    yield driver
-    await driver.close()
+    try:
+        for sandbox_id in report.adopted:  # or one test that fails would have all others fail
+            await driver.kill(sandbox_id)
+        assert report.adopted == (), "an earlier test left sandboxes"
+        yield driver
+    finally:
+        await driver.close()
     async with asyncio.timeout(10):  # files are removed in the background; everything else is gone when `kill` returns
         while node.remains()["homes"]:
             await asyncio.sleep(0.02)

@@ -48,7 +48,11 @@ first = libc.syscall(434, 1, 0)  # pidfd_open
 stolen = [fd for fd in (libc.syscall(438, first, n, 0) for n in range(16)) if fd >= 0]  # pidfd_getfd: the listener among them
 stolen = [fd for fd in stolen if stat.S_ISSOCK(os.fstat(fd).st_mode)]
 for p in filter(str.isdigit, os.listdir("/proc")):
-    if os.path.exists(f"/proc/{p}/comm") and open(f"/proc/{p}/comm").read() == "envd\\n":
+    try:
+        name = open(f"/proc/{p}/comm").read()
+    except OSError:  # it has ended
+        continue
+    if name == "envd\\n":
         os.kill(int(p), 19)
 listener = next(s for s in map(lambda fd: socket.socket(fileno=fd), stolen) if s.family == socket.AF_INET)
 listener.setblocking(True)
