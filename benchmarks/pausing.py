@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,7 +122,11 @@ def _pause_and_connect(instance: Instance, sandbox: Sandbox, samples: _Samples) 
 
 def newest_on_disk_mib(instance: Instance) -> float:
     """Of the snapshot made last, its memory only: files share their blocks with the sandbox's."""
-    return max(((path.stat().st_mtime, _size_mib(path)) for path in _snapshots(instance)), default=(0, 0.0))[1]
+    found = []
+    for path in _snapshots(instance):
+        with suppress(FileNotFoundError):  # one that this one has made superfluous
+            found.append((path.stat().st_mtime, _size_mib(path)))
+    return max(found, default=(0, 0.0))[1]
 
 
 def memory_on_disk_mib(instance: Instance) -> float:
