@@ -21,7 +21,7 @@ from sandbank.orchestrator.adapters.api_secrets import ApiSecrets
 from sandbank.orchestrator.adapters.artifact_storage import ArtifactStorage
 from sandbank.orchestrator.adapters.event_feed import EventFeed
 from sandbank.orchestrator.adapters.log_sinks import choose_outlet
-from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
+from sandbank.orchestrator.adapters.machine import Machine, processor
 from sandbank.orchestrator.adapters.no_artifacts import NoArtifacts
 from sandbank.orchestrator.adapters.node_logs import LoggedRoutes, NodeLogs
 from sandbank.orchestrator.adapters.observed import observe
@@ -50,6 +50,7 @@ from sandbank.rpc.orchestrator import add_info_service, add_sandbox_service
 from sandbank.rpc.server import RpcServer
 from sandbank.rpc.volume import add_volume_service
 from sandbank.runtime.driver import Driver, SecretSource
+from sandbank.runtime.linux.memory import memory_bytes
 from sandbank.servicekit.ports import require_free
 from sandbank.state.redis_connection import connect
 from sandbank.state.redis_event_stream import RedisEventStream

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from sandbank.domain.errors import InvalidError
-from sandbank.orchestrator.adapters.machine import Machine, memory_bytes, processor
+from sandbank.orchestrator.adapters.machine import Machine, processor
 from sandbank.orchestrator.background import expiry_guard, load_sampler
 from sandbank.orchestrator.core.machine import MachineLoad
 from sandbank.orchestrator.core.sandbox import RunningSandbox
+from sandbank.runtime.linux.memory import memory_bytes
 from tests.unit.orchestrator.memory_driver import MemoryDriver
 from tests.unit.orchestrator.node import Node, new_order
 

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 
 from sandbank.orchestrator.core.machine import Disk, MachineLoad, Processor
+from sandbank.runtime.linux.memory import memory_bytes
 
 
 def processor() -> Processor:
@@ -24,15 +25,6 @@ def processor() -> Processor:
         model_name=fields.get("model name", ""),
         flags=tuple(fields.get("flags", fields.get("Features", "")).split()),
     )
-
-
-def memory_bytes() -> tuple[int, int]:
-    """Used (what is not available to new programs) and total."""
-    kib = {}
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        kib[name] = int(value.split()[0])
-    return (kib["MemTotal"] - kib["MemAvailable"]) * 1024, kib["MemTotal"] * 1024
 
 
 class Machine:

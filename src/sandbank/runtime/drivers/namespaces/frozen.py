@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbank.runtime.drivers.namespaces.running import Running
+from sandbank.runtime.linux.memory import memory_bytes
 
 # Of the machine's memory: below, whoever runs needs it more.
 _LEAST_AVAILABLE = 0.1
@@ -84,8 +85,6 @@ class FrozenCache:
             await self.remove(snapshot_id)
 
     def _is_too_much(self) -> bool:
-        fields = (line.split() for line in self._meminfo.read_text(encoding="ascii").splitlines())
-        sizes = {words[0]: int(words[1]) << 10 for words in fields if words[0] in ("MemTotal:", "MemAvailable:")}
-        total, available = sizes["MemTotal:"], sizes["MemAvailable:"]
-        used = sum(found.memory_bytes for found in self._kept.values())
-        return len(self._kept) > self._most or used > total * self._share or available < total * _LEAST_AVAILABLE
+        used, total = memory_bytes(self._meminfo)
+        kept = sum(found.memory_bytes for found in self._kept.values())
+        return len(self._kept) > self._most or kept > total * self._share or total - used < total * _LEAST_AVAILABLE
