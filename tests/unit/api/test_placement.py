@@ -10,7 +10,7 @@ import pytest
 from sandbank.api.core.create import CreateSandbox
 from sandbank.api.core.placement import SandboxPlacer, choose, score
 from sandbank.api.core.ports import NodeLoad
-from sandbank.domain.errors import ConflictError, InternalError, SandbankError, UnavailableError
+from sandbank.domain.errors import ConflictError, ExhaustedError, InternalError, SandbankError, UnavailableError
 from tests.unit.api.fakes import Core
 from tests.unit.api.made import TEAM
 
@@ -54,7 +54,7 @@ async def test_a_start_goes_where_its_files_are_and_elsewhere_only_if_they_are_s
         await _placed(Core("n1", "n3"), shares_artifacts=False)
 
 
-@pytest.mark.parametrize("failure", [UnavailableError("the processor lacks avx2"), UnavailableError("away")])
+@pytest.mark.parametrize("failure", [UnavailableError("the processor lacks avx2"), UnavailableError("away"), ExhaustedError("full")])
 async def test_where_its_files_are_but_it_cannot_run_another_node_gets_it(failure: SandbankError) -> None:
     core = Core("n1", "n2")
     core.nodes.failures["n2"] = [failure]

@@ -68,6 +68,10 @@ class SandboxPlacer:
             try:
                 return await self._start(node.node_id, start)
             except ExhaustedError as error:
+                elsewhere = excluded | {node.node_id}
+                if node.node_id == start.origin_node_id and self._choose(start, elsewhere) is not None:
+                    excluded = elsewhere  # the files can be had by a node that has a place
+                    continue
                 if loop.time() >= full_until:
                     message = f"Failed to place sandbox: {error.message}"
                     raise UnavailableError(message, error_code="sandbox_capacity_unavailable") from error
