@@ -143,7 +143,9 @@ async def test_a_node_resumes_what_another_has_saved() -> None:
     sandbox = await node.creation.create(new_order())
     await node.pausing.checkpoint(sandbox.sandbox_id, "here")
     node.driver.kernel.shared["elsewhere"] = node.driver.kernel.snapshots["here"]
+    node.driver.kernel.without_memory.add("elsewhere")
     assert (await node.creation.create(order)).sandbox_id == order.sandbox_id
+    assert node.creation.boots(order), "which nobody here knew before"
     await node.pausing.pause(order.sandbox_id, "again")
     assert (await node.pausing.saved(shared=False), await node.pausing.saved(shared=True)) == (
         {"here", "elsewhere", "again"},

@@ -76,10 +76,8 @@ class Creation:
             await self._artifacts.fetch(order.build_id)
 
     def boots(self, order: SandboxOrder) -> bool:
-        """Whether what is ordered starts from the files of a snapshot, and without its memory."""
-        return order.resumes and (
-            order.boots or (self._driver.has_snapshot(order.build_id) and not self._driver.has_memory(order.build_id))
-        )
+        """Whether what was created started from the files of a snapshot, and without its memory."""
+        return order.resumes and (order.boots or not self._driver.has_memory(order.build_id))
 
     def _plan(self, order: SandboxOrder) -> SandboxSpec:
         build = None if order.resumes else self._builds.find(order.build_id)

@@ -55,12 +55,11 @@ class SandboxEndpoints:
     async def create(self, request: SandboxCreateRequest) -> SandboxCreateResponse:
         """Start and end times in the answer are the node's: they count from when the sandbox became usable."""
         order = parse_order(request)
-        boots = self.creation.boots(order)
         sandbox = await self.creation.create(order)
         return SandboxCreateResponse(
             client_id=self.node_id,
             scheduling_metadata=SchedulingMetadata(build_id=request.sandbox.build_id),
-            filesystem_boot_applied=boots,
+            filesystem_boot_applied=self.creation.boots(order),
             started_at=to_timestamp(sandbox.started_at),
             end_at=to_timestamp(sandbox.end_at),
             driver=self.driver_name,
