@@ -7,11 +7,13 @@ import dataclasses
 import os
 import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from sandbank.domain.errors import NotFoundError, UnavailableError
+from sandbank.domain.errors import ConflictError, NotFoundError, UnavailableError
 from sandbank.runtime.driver import AgentInit, SandboxSpec
+from sandbank.runtime.drivers.namespaces import checkpoint
 from sandbank.runtime.drivers.namespaces.driver import NamespaceDriver
 from sandbank.runtime.drivers.namespaces.home import Homes
 from tests.integration.runtime import node
@@ -111,6 +113,23 @@ async def test_who_wants_memory_gets_it(driver: NamespaceDriver, spec: SandboxSp
         while driver._groups.group(spec.sandbox_id).pids():
             await asyncio.sleep(0.05)
     assert driver._groups.group(other.sandbox_id).pids()
+    await driver.create(_next(spec))
+    assert await _count(driver, spec.sandbox_id) > 0
+
+
+async def test_one_that_criu_did_not_let_go_of_well_comes_from_disk(
+    driver: NamespaceDriver, spec: SandboxSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = checkpoint.dump
+
+    async def fail(*arguments: Any, **options: Any) -> None:
+        await dump(*arguments, **options)
+        raise ConflictError("it failed to let go")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "dump", fail)
+        await driver.pause(spec.sandbox_id, "paused")
+    assert not driver._groups.group(spec.sandbox_id).pids()
     await driver.create(_next(spec))
     assert await _count(driver, spec.sandbox_id) > 0
 

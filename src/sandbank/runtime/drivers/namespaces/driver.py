@@ -306,7 +306,7 @@ class NamespaceDriver:
             self._find(sandbox_id)
             stays = memory and self._frozen.is_on and running.group.can_freeze
             if memory:
-                await self._saves.save(running, snapshot_id, Afterwards.FREEZE if stays else Afterwards.END)
+                stays = await self._saves.save(running, snapshot_id, Afterwards.FREEZE if stays else Afterwards.END) and stays
             else:
                 await self._saves.save_files(running, snapshot_id, leave_running=False)
             # From here on it is the snapshot that is the sandbox.

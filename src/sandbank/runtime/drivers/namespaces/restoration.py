@@ -60,9 +60,9 @@ class Restoration:
 
         `InternalError` with CRIU's reason. Whoever called ends the processes when this raises.
         """
+        locks, first = await asyncio.to_thread(record_locks.saved, self._images), 0
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         descriptor = os.open(self._images, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        locks, first = await asyncio.to_thread(record_locks.saved, self._images), 0
         try:
             with mine:
                 mine.setblocking(False)

@@ -119,10 +119,11 @@ class Saves:
         """`UnavailableError` when this node can neither save nor bring back memory."""
         self._criu(owner=0)
 
-    async def save(self, running: Running, snapshot_id: str, afterwards: Afterwards) -> None:
+    async def save(self, running: Running, snapshot_id: str, afterwards: Afterwards) -> bool:
         """Write a complete snapshot; what is to end has ended or ends by what the caller does next.
 
-        Errors as `Driver.pause`: it runs on as if nothing had been.
+        False when CRIU failed after that: the snapshot is good, the processes are not. Errors as `Driver.pause`: it runs on as if nothing
+        had been.
         """
         record = running.record
         data = self._homes.data(record.sandbox_id)
@@ -146,13 +147,14 @@ class Saves:
             goes_on = afterwards is not Afterwards.END
             await checkpoint.dump(command, facts, record.pid, images, on_frozen, leave_running=goes_on, deadline_seconds=deadline)
         except BaseException as error:
-            if running.is_saved:  # CRIU failed to end what is saved; that is done in any case
-                return
+            if running.is_saved:  # CRIU failed to end, or to let go of, what is saved; it is ended in any case
+                return False
             await asyncio.to_thread(self._store.abandon, snapshot_id)
             await asyncio.to_thread(self._undo, running, record, snapshot_id)
             if isinstance(error, OSError):
                 raise _failed(error) from error
             raise
+        return True
 
     def _undo(self, running: Running, record: Record, snapshot_id: str) -> None:
         """Whatever was done before it failed, the sandbox is the one that runs."""
