@@ -20,7 +20,7 @@ doctor: venv ## Look at what Sandbank needs of this machine
 	@$(PY)/sandbank doctor
 
 test: dev ## Run all tests; as root, since sandboxes are part of them
-	@scripts/test-packages.sh postgresql redis-server mmdebstrap nftables iproute2 xfsprogs curl wrk chromium libnss3-tools
+	@scripts/test-packages.sh postgresql redis-server mmdebstrap nftables iproute2 xfsprogs curl wrk chromium libnss3-tools docker-registry skopeo busybox docker.io default-jdk-headless
 	@scripts/criu.sh
 	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/pytest $(ARGS)
 
@@ -31,7 +31,7 @@ check: dev ## Look at the code: ruff, mypy, the import contract
 	$(PY)/lint-imports
 
 bench: dev ## Measure, side by side with runc, docker and nginx
-	@scripts/test-packages.sh wrk nginx-light runc
+	@scripts/test-packages.sh wrk nginx-light runc buildah
 	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/python -m benchmarks
 
 venv:

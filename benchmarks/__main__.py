@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import commands, control_plane, forking, lifecycle, memory, paused_crowd, pausing, traffic, transfers
+from benchmarks import building, commands, control_plane, forking, lifecycle, memory, paused_crowd, pausing, traffic, transfers
 from benchmarks.report import Row, conditions, keep, print_conditions, print_rows
 from tests.product.instance import Instance
 from tests.product.serving import serving
@@ -38,6 +38,9 @@ def measurements(quick: bool) -> dict[str, Measurement]:
         "paused": functools.partial(paused_crowd.measure_paused, paused=20, running=5, sample=5)
         if quick
         else functools.partial(paused_crowd.measure_paused, paused=500, running=50, sample=50),
+        "builds": functools.partial(building.measure_builds, rounds=2 if quick else 5),
+        "starts": functools.partial(building.measure_starts, rounds=5 if quick else 20),
+        "cells": functools.partial(building.measure_first_cell, rounds=5 if quick else 20),
         "api": functools.partial(
             control_plane.measure_api, seconds=2 if quick else 4, sandboxes=(10, 1000) if quick else (10, 100, 1000, 10_000)
         ),

@@ -15,7 +15,7 @@ from tests.product.serving import serving
 
 def main() -> None:
     """Takes a minute; needs root, as sandboxes do."""
-    with serving(for_tests()) as server:
+    with serving(for_tests(code_interpreter="minimal")) as server:
         results = run_all(server)
     for release, outcomes in results.items():
         if isinstance(outcomes, Exception):

@@ -10,9 +10,11 @@ for package in "$@"; do
     case $package in
         postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql) ;;
         nginx-light) want nginx nginx-light ;;
+        default-jdk-headless) want jshell default-jdk-headless ;;
         nftables) want nft nftables ;;
         iproute2) want ip iproute2 ;;
         xfsprogs) want mkfs.xfs xfsprogs ;;
+        docker.io) want /usr/sbin/dockerd docker.io ;;
         libnss3-tools) want certutil libnss3-tools ;;
         *) want "$package" "$package" ;;
     esac
@@ -30,6 +32,7 @@ if [ ${#missing[@]} != 0 ]; then
         printf '#!/bin/sh\nexit 101\n' > $policy && chmod +x $policy
     fi
     options=(-qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120)
+    mkdir -p /usr/share/man/man1 # Java's packages want it, minimal images lack it
     apt-get "${options[@]}" install --yes --no-install-recommends "${missing[@]}" > /dev/null 2>&1 || {
         apt-get "${options[@]}" update > /dev/null
         apt-get "${options[@]}" install --yes --no-install-recommends "${missing[@]}" > /dev/null

@@ -13,5 +13,5 @@ from tests.product.serving import serving
 @pytest.fixture(scope="package")
 def server() -> Iterator[Instance]:
     """The installation under test; the environment names it to the SDKs."""
-    with serving(for_tests()) as instance:
+    with serving(for_tests(code_interpreter="minimal")) as instance:
         yield instance

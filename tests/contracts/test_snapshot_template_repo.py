@@ -11,9 +11,12 @@ from sqlalchemy import select
 
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.adapters.snapshot_template_repo import SnapshotTemplateRepo
+from sandbank.api.adapters.template_directory_repo import TemplateDirectoryRepo
+from sandbank.api.adapters.template_removal_repo import TemplateRemovalRepo
 from sandbank.api.adapters.template_repo import TemplateRepo
 from sandbank.api.core.snapshot_templates import SnapshotName, SnapshotQuery, SnapshotTemplate
 from sandbank.api.core.team import Team
+from sandbank.api.core.template_directory import TemplateCaller, TemplateOwnership
 from sandbank.db.database import Database
 from sandbank.db.models_templates import Env, EnvAlias, EnvBuild
 from sandbank.db.models_templates import SnapshotTemplate as Row
@@ -84,7 +87,7 @@ async def test_its_team_finds_it_as_a_template_with_its_node_and_nobody_else(
     for text in ("saved", taken.snapshot_id, taken.template_id):
         with pytest.raises(NotFoundError):
             await templates.get(STRANGERS, parse_template_reference(text))
-    await repo.delete(taken.template_id)
+    await TemplateRemovalRepo(database.sessions, lambda: None).delete(taken.template_id)
     with pytest.raises(NotFoundError):
         await templates.get(TEAM, reference)
     await tasks.close()
@@ -109,20 +112,22 @@ async def test_a_template_that_is_no_snapshot_keeps_its_name(repo: SnapshotTempl
         await add(repo, parent, name)
 
 
-async def test_what_is_deleted_is_the_teams_own_snapshot(repo: SnapshotTemplateRepo, parent: Sandbox) -> None:
+async def test_what_is_deleted_is_the_teams_own_snapshot(repo: SnapshotTemplateRepo, parent: Sandbox, database: Database) -> None:
     """REST contract §9.3: all its builds go, for every tag."""
     taken, first = await add(repo, parent, SAVED)
     _, second = await add(repo, replace(parent, node_id="n2"), SnapshotName("saved", "v1"))
+    own = TemplateOwnership(TemplateDirectoryRepo(database.sessions, lambda: None)).own
     with pytest.raises(DeniedError, match="You don't have access"):
-        await repo.resolve(STRANGERS, parse_template_reference(taken.template_id))
+        await own(TemplateCaller(STRANGERS), taken.template_id)
     for text in ("saved", taken.names[0]):
         with pytest.raises(NotFoundError, match="not found"):
-            await repo.resolve(STRANGERS, parse_template_reference(text))
-        assert await repo.resolve(TEAM, parse_template_reference(text)) == taken.template_id
-    assert sorted(await repo.delete(taken.template_id)) == [("n1", first), ("n2", second)]
+            await own(TemplateCaller(STRANGERS), text)
+        assert (await own(TemplateCaller(TEAM), text)).template_id == taken.template_id
+    removals = TemplateRemovalRepo(database.sessions, lambda: None)
+    assert sorted(await removals.delete(taken.template_id)) == sorted([("n1", first), ("n2", second)])
     assert await repo.list(TEAM, SnapshotQuery()) == []
     with pytest.raises(NotFoundError):
-        await repo.resolve(TEAM, parse_template_reference("saved"))
+        await own(TemplateCaller(TEAM), "saved")
     again, _ = await add(repo, parent, SAVED)
     assert again.template_id != taken.template_id
 

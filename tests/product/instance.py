@@ -65,6 +65,11 @@ class Instance:
         return f"http://{host}:{port}"
 
     @property
+    def image_registry(self) -> str:
+        """Where Docker pushes images to, as it writes addresses."""
+        return f"localhost:{self.first_port + 2000}"
+
+    @property
     def egress_ca_bundle(self) -> Path:
         """What a test may write the certificate of a small internet to."""
         return self.data_dir / "internet-ca.pem"
@@ -83,7 +88,11 @@ class Instance:
             "SANDBANK_CLIENT_PROXY_PORT": str(self.first_port + 2),
             "SANDBANK_ORCHESTRATOR_PROXY_PORT": str(self.first_port + 2007),
             "SANDBANK_ORCHESTRATOR_PORT": str(self.first_port + 2008),
+            "SANDBANK_DOCKER_REVERSE_PROXY_PORT": str(self.first_port + 2000),
+            "SANDBANK_DOCKER_STORE_PORT": str(self.first_port + 2001),
+            "SANDBANK_TEMPLATE_MANAGER_PORT": str(self.first_port + 2009),
             "SANDBANK_TEMPLATE_MIRRORS": "node",
+            "SANDBANK_CODE_INTERPRETER": "off",  # it takes a minute and a gigabyte
             "SANDBANK_PAUSED_MEMORY_PERCENT": str(self.paused_memory_percent),
             "SANDBANK_EGRESS_CA_BUNDLE": str(self.egress_ca_bundle),
         }
@@ -139,7 +148,7 @@ class Instance:
         return "\n".join(parts)
 
 
-def for_tests() -> Instance:
+def for_tests(*, code_interpreter: str = "off") -> Instance:
     """The installation that conformance and soak tests share; its data directory keeps the built template between runs.
 
     `SANDBANK_TEST_SLOT` (0 to 9) chooses another, so that several runs can share a machine.
@@ -153,6 +162,7 @@ def for_tests() -> Instance:
         subnet=f"10.{220 + slot}.0.0/16" if slot else "10.215.0.0/16",
         uid_base=500_000_000 + slot * 300_000_000,
         first_port=13000 + slot * 20,
+        extra={"SANDBANK_CODE_INTERPRETER": code_interpreter},
     )
 
 

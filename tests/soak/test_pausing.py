@@ -54,8 +54,9 @@ def sandbox(server: Instance) -> Iterator[Sandbox]:
 
 
 def _kept(server: Instance) -> set[str]:
-    """Snapshots on the node's disk."""
-    return {path.name for path in (server.data_dir / "sandboxes" / ".snapshots").glob("[!.]*")}
+    """Snapshots of sandboxes on the node's disk; those of templates stay."""
+    names = {path.name for path in (server.data_dir / "sandboxes" / ".snapshots").glob("[!.]*")}
+    return {name for name in names if not name.endswith("-start")}
 
 
 async def _crowd(client: httpx.AsyncClient, sandbox_id: str, kinds: list[str]) -> tuple[Counter[tuple[str, int]], list[str]]:

@@ -85,6 +85,15 @@ class ApiSettings(BaseSettings):
     nodes: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("127.0.0.1:5008",), description="Nodes' gRPC addresses, `host:port`, separated by commas."
     )
+    template_manager_port: int = Field(
+        default=5009, ge=1, le=65535, description="TCP port of the build service on those of the nodes that build templates."
+    )
+    upload_base_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SANDBANK_UPLOAD_BASE_URL", "LOCAL_UPLOAD_BASE_URL", "upload_base_url"),
+        description="Address at which clients reach this API with archives of files for templates, `http(s)://…`; by default the one that"
+        " they ask for it at.",
+    )
     loki_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("LOKI_URL", "loki_url"),
@@ -181,6 +190,7 @@ class ApiSettings(BaseSettings):
         "iam_issuer",
         "internal_socket",
         "loki_url",
+        "upload_base_url",
         "oidc_issuer",
         "oidc_jwks_url",
         mode="before",

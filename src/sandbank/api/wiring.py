@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -12,7 +13,9 @@ from sandbank.analytics.clickhouse_queries import TenantQueries
 from sandbank.analytics.log_stores import choose_log_store
 from sandbank.api.adapters.account_credentials import AccountCredentials
 from sandbank.api.adapters.account_repo import AccountRepo
+from sandbank.api.adapters.builder_pool import BuilderPool
 from sandbank.api.adapters.catalog_routes import CatalogRoutes
+from sandbank.api.adapters.default_template_repo import DefaultTemplateRepo
 from sandbank.api.adapters.identity_provider import IdentityProvider, ProviderSettings
 from sandbank.api.adapters.identity_tokens import IdentityTokens
 from sandbank.api.adapters.name_lookup import resolve
@@ -24,12 +27,19 @@ from sandbank.api.adapters.snapshot_repo import SnapshotRepo
 from sandbank.api.adapters.snapshot_template_repo import SnapshotTemplateRepo
 from sandbank.api.adapters.stores import choose_stores
 from sandbank.api.adapters.team_metrics import TeamMetrics
+from sandbank.api.adapters.template_build_repo import TemplateBuildRepo
+from sandbank.api.adapters.template_directory_repo import TemplateDirectoryRepo
+from sandbank.api.adapters.template_removal_repo import TemplateRemovalRepo
 from sandbank.api.adapters.template_repo import TemplateRepo
+from sandbank.api.adapters.template_shelf_repo import TemplateShelfRepo
+from sandbank.api.adapters.template_tag_repo import TemplateTagRepo
 from sandbank.api.adapters.usage_repo import UsageRepo
 from sandbank.api.adapters.volume_nodes import VolumeNodes
 from sandbank.api.adapters.volume_repo import VolumeRepo
 from sandbank.api.adapters.volume_tokens import VolumeTokenMint
 from sandbank.api.background.account_watcher import AccountWatcher
+from sandbank.api.background.build_watcher import BuildWatcher
+from sandbank.api.background.default_template_builder import DefaultTemplateBuilder
 from sandbank.api.background.evictor import Evictor
 from sandbank.api.background.node_watcher import NodeWatcher
 from sandbank.api.background.paused_retention import PausedRetention
@@ -39,8 +49,10 @@ from sandbank.api.background.usage_flusher import UsageFlusher
 from sandbank.api.core.access_keys import AccessTokens, ApiKeys
 from sandbank.api.core.administration import NodeAdministration, TeamAdministration
 from sandbank.api.core.authentication import Authenticator
+from sandbank.api.core.build_log_store import BuildLogStore
 from sandbank.api.core.checkpoint import Checkpointer
 from sandbank.api.core.create import SandboxCreator
+from sandbank.api.core.default_templates import DefaultTemplate, DefaultTemplates
 from sandbank.api.core.expire import SandboxExpirer
 from sandbank.api.core.extend import SandboxExtender
 from sandbank.api.core.fork import SandboxForker
@@ -62,6 +74,15 @@ from sandbank.api.core.resume import SandboxResumer
 from sandbank.api.core.snapshot_templates import SnapshotTemplates
 from sandbank.api.core.team_secrets import SecretReader, SecretRules, Secrets
 from sandbank.api.core.team_selection import TeamSelector
+from sandbank.api.core.template_directory import TemplateCallers, TemplateOwnership
+from sandbank.api.core.template_files import TemplateFiles
+from sandbank.api.core.template_listing import TemplateLister
+from sandbank.api.core.template_progress import BuildCanceller, BuildFollower
+from sandbank.api.core.template_removal import TemplatePublisher, TemplateRemover
+from sandbank.api.core.template_request import BuildRequester
+from sandbank.api.core.template_start import BuildStarter
+from sandbank.api.core.template_status import BuildReader
+from sandbank.api.core.template_tags import TemplateTags
 from sandbank.api.core.unknown_snapshots import UnknownSnapshots
 from sandbank.api.core.volume_content import VolumeContent
 from sandbank.api.core.volumes import VolumeRules, Volumes
@@ -111,6 +132,10 @@ def _on_sandbox_event(event: str, sandbox: Sandbox) -> None:
 
 def _on_removed(count: int) -> None:
     _log.info("snapshots that nobody can ask for are removed", count=count)
+
+
+def _on_default(alias: str) -> None:
+    _log.info("default template is ready", alias=alias)
 
 
 def _on_uncounted(error: SandbankError) -> None:
@@ -168,11 +193,20 @@ def secret_sealer(settings: ApiSettings) -> SecretSealer:
     return SecretSealer(FixedKeys(settings.secrets_key.get_secret_value()))
 
 
-def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickhouse: ClickHouse | None = None) -> ApiService:
+def build(
+    settings: ApiSettings,
+    *,
+    catalog: MemoryCatalog | None = None,
+    clickhouse: ClickHouse | None = None,
+    template_manager_address: str | None = None,
+    default_templates: Sequence[DefaultTemplate] = (),
+) -> ApiService:
     """The API, ready to be started; nothing is opened or checked before that.
 
     `catalog` is one that a client proxy in this process reads, too; where Redis is set the routes are there instead.
     `clickhouse` has metrics and logs; whoever made it closes it.
+    `template_manager_address` is where the build service of the only node is, if that is not the port beside the node's own.
+    `default_templates` are built as soon as some node builds, unless they have been.
     """
     database = Database(database_url(settings))
     tasks = TaskGroup("api.work", _on_error)
@@ -182,8 +216,13 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     accounts = AccountRepo(database.sessions, tasks, usage.key_used)
     credentials = AccountCredentials(database.sessions, accounts.forget)
     identities = identity_provider(settings)
-    templates = TemplateRepo(database.sessions, tasks)
+    templates = TemplateRepo(database.sessions, tasks, is_shared=stores.is_shared, shares_artifacts=bool(settings.artifacts_url))
     nodes = NodePool(settings.nodes, tasks, shares_artifacts=bool(settings.artifacts_url))
+    builders = BuilderPool(nodes, tasks, settings.template_manager_port, template_manager_address)
+    builds = TemplateBuildRepo(database.sessions)
+    directory = TemplateDirectoryRepo(database.sessions, templates.forget)
+    starter = BuildStarter(builds, builders, templates, tasks)
+    follower = BuildFollower(builds, builders, _now, templates.forget)
     routes = CatalogRoutes(stores.catalog, nodes.host_of)
     tokens = SandboxTokens(settings.sandbox_access_token_hash_seed.get_secret_value())
     snapshots = SnapshotRepo(database.sessions, tokens)
@@ -238,13 +277,27 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         ),
         paused=paused,
         snapshot_templates=SnapshotTemplates(
-            records=SnapshotTemplateRepo(database.sessions, templates.forget),
-            checkpointer=checkpointer,
-            sandboxes=store,
-            snapshots=snapshots,
-            nodes=nodes,
-            tasks=tasks,
+            records=SnapshotTemplateRepo(database.sessions, templates.forget), checkpointer=checkpointer, nodes=nodes, tasks=tasks
         ),
+        template_callers=TemplateCallers(directory, accounts, TeamSelector(accounts, accounts)),
+        template_ownership=TemplateOwnership(directory),
+        build_requester=BuildRequester(builds, templates.forget),
+        build_starter=starter,
+        build_reader=BuildReader(builds, builders, BuildLogStore(log_store.store), _now, follower.follow),
+        build_canceller=BuildCanceller(builds, builders),
+        template_files=TemplateFiles(directory, builders),
+        template_lister=TemplateLister(TemplateShelfRepo(database.sessions)),
+        template_publisher=TemplatePublisher(directory),
+        template_remover=TemplateRemover(
+            removals=TemplateRemovalRepo(database.sessions, templates.forget),
+            directory=directory,
+            sandboxes=store,
+            residents=store,
+            places=nodes,
+            nodes=nodes,
+            builders=builders,
+        ),
+        template_tags=TemplateTags(TemplateTagRepo(database.sessions), directory, templates.forget),
         lister=SandboxLister(store, snapshots, templates),
         sandboxes=store,
         teams=TeamLister(accounts),
@@ -270,6 +323,8 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
     reconciler = NodeReconciler(nodes, store, store, routes, paused.settle, _on_sandbox_event)
     watcher = NodeWatcher(nodes.addresses, reconciler, _on_error, alone=not stores.is_shared)
 
+    defaults = DefaultTemplates(DefaultTemplateRepo(database.sessions), builds, builders, starter, accounts, _now)
+
     tracer = Tracer(API)
     internal = RpcServer(_on_error, tracer)
     add_secret_service(internal, SecretEndpoints(SecretReader(secret_records, sealer, store, identity)))
@@ -293,13 +348,15 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
         if identities is not None:
             await identities.close()
         await volume_nodes.close()
+        await builders.close()
         await nodes.close()
         await log_store.close()
         await stores.close()
         await database.close()
 
+    application = build_application(operations, settings.domain, settings.upload_base_url)
     return ApiService(
-        server=HttpServer(Traced(build_application(operations, settings.domain), tracer, Meter(API)), settings.bind, settings.api_port),
+        server=HttpServer(Traced(application, tracer, Meter(API)), settings.bind, settings.api_port),
         agents=[
             Evictor(store, expirer, _now, _on_error),
             retention,
@@ -307,6 +364,8 @@ def build(settings: ApiSettings, *, catalog: MemoryCatalog | None = None, clickh
             flusher,
             team_metrics,
             AccountWatcher(accounts, _on_error),
+            BuildWatcher(follower, _on_error),
+            DefaultTemplateBuilder(defaults, default_templates, _on_default, _on_error),
             SnapshotCollector(UnknownSnapshots(nodes, snapshots, _now), _on_removed, _on_error),
         ],
         prepare=prepare,

@@ -9,20 +9,36 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sandbank.artifacts.atomic import write_atomically
+from sandbank.artifacts.layer_index import BuildContext
 from sandbank.domain.errors import InternalError, InvalidError
 
 FORMAT_VERSION = 1
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
+@dataclass(frozen=True, slots=True)
+class StartCommand:
+    """What runs in every sandbox of a template from the beginning, and how to tell that it is ready.
+
+    The snapshot `memory_name(build_id)`, where a node has one that it can use, holds it running.
+    """
+
+    command: str
+    ready: str
+    context: BuildContext = field(default_factory=BuildContext)
+
+
 @dataclass(frozen=True)
 class Build:
-    """One finished build. `layers` are absolute, lowest first; `size_mib` is what they occupy together."""
+    """One finished build. `layers` are absolute, lowest first; `size_mib` is what they occupy together.
+
+    `context` is where templates that start from this one go on.
+    """
 
     build_id: str
     template_id: str
@@ -32,6 +48,13 @@ class Build:
     env_vars: dict[str, str] = field(default_factory=dict)
     envd_version: str = ""
     size_mib: int = 0
+    start: StartCommand | None = None
+    context: BuildContext = field(default_factory=BuildContext)
+
+
+def memory_name(build_id: str) -> str:
+    """The snapshot that has a build's start command running."""
+    return f"{build_id}-start"
 
 
 def check_name(name: str) -> str:
@@ -96,6 +119,10 @@ class BuildStore:
         content = json.dumps(to_json(build), indent=2, sort_keys=True).encode() + b"\n"
         write_atomically(self.builds_dir / f"{build.build_id}.json", content)
 
+    def remove(self, build_id: str) -> None:
+        """Forget a build; its layers go when nothing else needs them. Idempotent."""
+        (self.builds_dir / f"{check_name(build_id)}.json").unlink(missing_ok=True)
+
     def list_ids(self) -> list[str]:
         """The IDs of all builds on this node, sorted."""
         if not self.builds_dir.is_dir():
@@ -125,7 +152,15 @@ def to_json(build: Build) -> dict[str, Any]:
         "env_vars": build.env_vars,
         "envd_version": build.envd_version,
         "size_mib": build.size_mib,
+        "start": None if build.start is None else asdict(build.start),
+        "context": asdict(build.context),
     }
+
+
+def _start_from(document: Mapping[str, Any] | None) -> StartCommand | None:
+    if document is None:
+        return None
+    return StartCommand(document["command"], document["ready"], BuildContext(**document["context"]))
 
 
 def from_json(document: Mapping[str, Any], layers_dir: Path) -> Build:
@@ -141,4 +176,6 @@ def from_json(document: Mapping[str, Any], layers_dir: Path) -> Build:
         env_vars=dict(document["env_vars"]),
         envd_version=document["envd_version"],
         size_mib=document["size_mib"],
+        start=_start_from(document.get("start")),
+        context=BuildContext(**document.get("context", {})),
     )

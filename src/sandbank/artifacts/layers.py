@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,11 +19,22 @@ class LayerStore:
     def __init__(self, root: Path) -> None:
         self._layers = root / "layers"
         self._staging = root / "staging"
+        self._sizes = root / "sizes"
 
     def find(self, layer_id: str) -> Path | None:
         """The layer's directory, or `None` while it has not been made."""
         path = self._layers / layer_id
         return path if path.is_dir() else None
+
+    def size_mib(self, layer_id: str) -> int:
+        """What a layer occupies on disk, rounded up; measured once. Blocks."""
+        noted = self._sizes / layer_id
+        with contextlib.suppress(OSError, ValueError):
+            return int(noted.read_text(encoding="ascii"))
+        size = _measured_mib(self._layers / layer_id)
+        self._sizes.mkdir(parents=True, exist_ok=True, mode=0o700)
+        noted.write_text(str(size), encoding="ascii")
+        return size
 
     @contextmanager
     def make(self, layer_id: str) -> Iterator[Path]:
@@ -46,10 +58,9 @@ class LayerStore:
         sync_directory(self._layers)
 
 
-def size_mib(directory: Path) -> int:
-    """What a layer occupies on disk, rounded up."""
-    blocks = sum(path.lstat().st_blocks for path in directory.rglob("*"))
-    return -(-blocks * 512 // 2**20)
+def _measured_mib(directory: Path) -> int:
+    done = subprocess.run(["du", "-s", "--block-size=1M", f"{directory}/."], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0])
 
 
 def _remove(path: Path) -> None:

@@ -1,19 +1,18 @@
-"""Preparing the database of an installation: schema, accounts, the base template's row."""
+"""Preparing the database of an installation: schema and accounts."""
 
 from __future__ import annotations
 
 from sandbank.api.settings import ApiSettings
 from sandbank.api.wiring import database_url
-from sandbank.artifacts.builds import Build
 from sandbank.cli.credentials import Credentials, CredentialsFile, SecretsFile
 from sandbank.cli.settings import NodeSettings
 from sandbank.db.database import Database
 from sandbank.db.schema import upgrade
-from sandbank.db.seed import register_base_template, seed_generated, seed_local_development
+from sandbank.db.seed import seed_generated, seed_local_development
 
 
-async def prepare_accounts(settings: NodeSettings, build: Build) -> Credentials:
-    """Bring the schema up to date, make the accounts exist, register `build` as the base template, return the keys to use.
+async def prepare_accounts(settings: NodeSettings) -> Credentials:
+    """Bring the schema up to date, make the accounts exist, return the keys to use.
 
     An installation that was ever exposed keeps its generated keys: going back to loopback does not bring the well-known ones back.
     """
@@ -28,14 +27,6 @@ async def prepare_accounts(settings: NodeSettings, build: Build) -> Credentials:
         elif credentials is None:
             await seed_local_development(database.sessions)
             credentials = SecretsFile(settings.data_dir).get()
-        await register_base_template(
-            database.sessions,
-            build.build_id,
-            settings.base_vcpu,
-            settings.base_memory_mib,
-            settings.base_disk_mib,
-            build.envd_version,
-        )
         return credentials
     finally:
         await database.close()

@@ -7,11 +7,12 @@ import asyncio
 import uvloop
 
 from sandbank.cli.console import say
-from sandbank.cli.embedded import build_orchestrator
+from sandbank.cli.embedded import node_settings
 from sandbank.cli.installation import Installation
 from sandbank.cli.preflight import require_root
 from sandbank.cli.sandbox_ender import end_all
 from sandbank.cli.settings import NodeSettings
+from sandbank.orchestrator.wiring import build as build_orchestrator
 from sandbank.servicekit import logs
 
 _STOP_SECONDS = 180.0
@@ -45,7 +46,7 @@ def down(settings: NodeSettings, *, keep_sandboxes: bool) -> None:
 
 async def _end_left_behind(settings: NodeSettings) -> int:
     """A service that was killed, or told to keep them, leaves sandboxes: adopt them once more, to end them."""
-    orchestrator = build_orchestrator(settings)
+    orchestrator = build_orchestrator(node_settings(settings))
     try:
         await orchestrator.start()
         return await end_all(settings.orchestrator_address)

@@ -1,4 +1,4 @@
-"""All services in one process: the orchestrator, the API that knows only this node, and the client proxy that shares its routes."""
+"""All services in one process: the orchestrator, the API that knows only this node, and the proxies for sandboxes and for images."""
 
 from __future__ import annotations
 
@@ -9,40 +9,56 @@ from pydantic import SecretStr
 
 from sandbank.api.settings import ApiSettings
 from sandbank.api.wiring import build as build_api
+from sandbank.api.wiring import database_url
 from sandbank.cli.credentials import Credentials
+from sandbank.cli.default_templates import BaseReady, DefaultFiles, default_templates
+from sandbank.cli.node import build_node
 from sandbank.cli.sandbox_ender import SandboxEnder
 from sandbank.cli.settings import NodeSettings
-from sandbank.clickhouse.client import ClickHouse
 from sandbank.clickhouse.service import ClickHouseService
 from sandbank.clickhouse.settings import ClickHouseSettings
 from sandbank.client_proxy.settings import ClientProxySettings
 from sandbank.client_proxy.wiring import build as build_client_proxy
+from sandbank.docker_reverse_proxy.settings import DockerReverseProxySettings
+from sandbank.docker_reverse_proxy.wiring import build as build_docker_reverse_proxy
+from sandbank.docker_reverse_proxy.wiring import image_registry
 from sandbank.orchestrator.settings import OrchestratorSettings
-from sandbank.orchestrator.wiring import OrchestratorService
-from sandbank.orchestrator.wiring import build as build_orchestrator_service
 from sandbank.servicekit.service import Service
 from sandbank.state.catalog import MemoryCatalog
+from sandbank.template_manager.settings import TemplateManagerSettings
 
 
-def build_services(settings: NodeSettings, credentials: Credentials, ends_sandboxes: Callable[[], bool]) -> list[Service]:
+def build_services(settings: NodeSettings, credentials: Credentials, revision: str, ends_sandboxes: Callable[[], bool]) -> list[Service]:
     """In the order of their start. At a stop the proxy and the API go first, so that nobody creates what is about to be ended."""
     analytics = ClickHouseSettings()
     clickhouse = analytics.connect(f"chdb://{settings.data_dir}/clickhouse")
-    orchestrator = build_orchestrator(settings, clickhouse)
-    catalog = MemoryCatalog()
+    api, catalog = api_settings(settings, credentials), MemoryCatalog()
+    docker = docker_reverse_proxy_settings(settings)
+    registry = image_registry(docker)
+    orchestrator, template_manager = build_node(node_settings(settings), template_manager_settings(settings), clickhouse, registry)
     return [
         *([] if clickhouse is None else [ClickHouseService(clickhouse, analytics.clickhouse_cluster)]),
+        build_docker_reverse_proxy(docker, registry),  # before whoever builds from its images
         orchestrator,
+        *([] if template_manager is None else [template_manager]),
         SandboxEnder(settings.orchestrator_address, ends_sandboxes),
-        build_api(api_settings(settings, credentials), catalog=catalog, clickhouse=clickhouse),
+        DefaultFiles(database_url(api), settings.artifacts_dir, settings),
+        build_api(
+            api,
+            catalog=catalog,
+            clickhouse=clickhouse,
+            template_manager_address=settings.orchestrator_address,
+            default_templates=default_templates(settings, revision),
+        ),
         build_client_proxy(
             _client_proxy_settings(settings, credentials), routes=orchestrator.routes, catalog=catalog, clickhouse=clickhouse
         ),
+        BaseReady(database_url(api)),
     ]
 
 
-def build_orchestrator(settings: NodeSettings, clickhouse: ClickHouse | None = None) -> OrchestratorService:
-    """This node's orchestrator; what `settings` do not say is read from the environment."""
+def node_settings(settings: NodeSettings) -> OrchestratorSettings:
+    """This node's orchestrator's; what `settings` do not say is read from the environment."""
     fields: dict[str, Any] = {
         "data_dir": settings.data_dir,
         "run_dir": settings.run_dir,
@@ -51,7 +67,12 @@ def build_orchestrator(settings: NodeSettings, clickhouse: ClickHouse | None = N
         "orchestrator_port": settings.orchestrator_port,
         "orchestrator_proxy_port": settings.orchestrator_proxy_port,
     }
-    return build_orchestrator_service(OrchestratorSettings(**fields), clickhouse=clickhouse)
+    return OrchestratorSettings(**fields)
+
+
+def template_manager_settings(settings: NodeSettings) -> TemplateManagerSettings:
+    """Its build service's, likewise."""
+    return TemplateManagerSettings(template_manager_bind=settings.orchestrator_bind, template_manager_port=settings.template_manager_port)
 
 
 def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSettings:
@@ -71,6 +92,23 @@ def api_settings(settings: NodeSettings, credentials: Credentials) -> ApiSetting
     if "internal_grpc_port" not in given:
         update["internal_grpc_port"] = None  # for client proxies elsewhere; the one in this process sees the node's routes
     return api.model_copy(update=update)
+
+
+def docker_reverse_proxy_settings(settings: NodeSettings) -> DockerReverseProxySettings:
+    """The Docker reverse proxy's; what `settings` do not say is read from the environment."""
+    fields: dict[str, Any] = {
+        "bind": settings.bind,
+        "docker_reverse_proxy_port": settings.docker_reverse_proxy_port,
+        "docker_registry_url": settings.docker_registry_url,
+        "docker_store_port": settings.docker_store_port,
+        "data_dir": settings.data_dir,
+        "allow_seeded_credentials": not settings.is_exposed,
+        "domain": str(settings.public_domain),
+        "certificate": settings.certificate,
+        "certificate_key": settings.certificate_key,
+        "local_ca_dir": settings.local_ca_dir,
+    }
+    return DockerReverseProxySettings(**fields)
 
 
 def _client_proxy_settings(settings: NodeSettings, credentials: Credentials) -> ClientProxySettings:

@@ -107,11 +107,11 @@ def version() -> None:
 
 
 @app.command(hidden=True)
-def serve_detached(build_id: str, lock: int, pipe: int) -> None:
+def serve_detached(revision: str, lock: int, pipe: int) -> None:
     """What `up --detach` starts."""
     from sandbank.cli.up import serve_detached as run
 
-    run(build_id, lock, pipe)
+    run(revision, lock, pipe)
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from sandbank.cli.installation import Installation
 from sandbank.cli.names import find_addresses, find_problem
 from sandbank.cli.settings import NodeSettings
 from sandbank.cli.tls import Tls, current_tls
-from sandbank.client_proxy.adapters.certificates import read_facts
 from sandbank.domain.errors import SandbankError
+from sandbank.proxy.certificates import read_facts
 
 _COSTS = "E2B_DOMAIN and addresses of sandboxes by name do not work; E2B_API_URL with E2B_SANDBOX_URL does"
 _SOON = timedelta(days=21)  # whoever renews automatically has done so by then

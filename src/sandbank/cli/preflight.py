@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from sandbank.cli.settings import NodeSettings
-from sandbank.client_proxy.adapters.certificates import load_checked
 from sandbank.domain.errors import DeniedError, ExhaustedError, UnavailableError
+from sandbank.proxy.certificates import load_checked
 from sandbank.servicekit.ports import require_free
 
 # Idmapped mounts as lower and upper layers of an overlay mounted in a user namespace: overlayfs learnt that in 5.19.

@@ -20,6 +20,7 @@ def ready_text(settings: NodeSettings, credentials: Credentials, greeting: Greet
         f"  API            {settings.api_url}",
         f"  Sandboxes      {settings.sandbox_url}",
         f"  By name        {settings.public_domain.api_url}, https://<port>-<sandboxID>.{settings.public_domain}",
+        f"  docker push    {settings.image_prefix}/<templateID>:<buildID>",
     ]
     if show_keys:
         lines += [f"  API key        {credentials.api_key}", f"  Access token   {credentials.access_token}"]

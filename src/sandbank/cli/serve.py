@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from sandbank.artifacts.builds import Build
 from sandbank.cli.accounts import prepare_accounts
 from sandbank.cli.credentials import Credentials
 from sandbank.cli.embedded import build_services
@@ -26,10 +25,11 @@ from sandbank.version import VERSION
 OnReady = Callable[[Credentials], None]
 
 
-def serve(installation: Installation, build: Build, on_ready: OnReady) -> None:
+def serve(installation: Installation, revision: str, on_ready: OnReady) -> None:
     """Block until a signal or the end of a service; the lock must be held.
 
-    `on_ready` is called in the event loop once requests are answered. Raises what kept a service from starting or ended it.
+    `revision` names what the base template is made of. `on_ready` is called in the event loop once requests are answered. Raises what kept
+    a service from starting or ended it.
     """
     settings = installation.settings
     pipeline.configure(TelemetrySettings(), version=VERSION, node_id=OrchestratorSettings().node_id)
@@ -37,15 +37,15 @@ def serve(installation: Installation, build: Build, on_ready: OnReady) -> None:
     export_logs()
     footing.allow_open_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(installation, build, on_ready))
+        runner.run(_serve(installation, revision, on_ready))
     pipeline.close()
     if installation.take_end_request():
         installation.forget()
 
 
-async def _serve(installation: Installation, build: Build, on_ready: OnReady) -> None:
+async def _serve(installation: Installation, revision: str, on_ready: OnReady) -> None:
     settings = installation.settings
-    credentials = await prepare_accounts(settings, build)
+    credentials = await prepare_accounts(settings)
 
     def ready() -> None:
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -64,5 +64,5 @@ async def _serve(installation: Installation, build: Build, on_ready: OnReady) ->
         )
         on_ready(credentials)
 
-    services = build_services(settings, credentials, installation.take_end_request)
+    services = build_services(settings, credentials, revision, installation.take_end_request)
     await Supervisor(services, stop_seconds=60).run(ready)

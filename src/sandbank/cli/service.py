@@ -1,4 +1,4 @@
-"""`sandbank api | client-proxy | orchestrator`: one service in the foreground, as an engine that runs many wants it."""
+"""`sandbank api | client-proxy | docker-reverse-proxy | orchestrator`: one service in the foreground, for an engine that runs many."""
 
 from __future__ import annotations
 
@@ -26,16 +26,23 @@ def client_proxy() -> None:
     _run("the client proxy", services)
 
 
+def docker_reverse_proxy() -> None:
+    """Run a Docker reverse proxy alone, set up by environment variables, until SIGTERM."""
+    from sandbank.docker_reverse_proxy.app import services
+
+    _run("the Docker reverse proxy", services)
+
+
 def orchestrator() -> None:
-    """Run this node's orchestrator alone, set up by environment variables, until SIGTERM. As root."""
-    from sandbank.orchestrator.app import services
+    """Run this node's orchestrator, and its build service, set up by environment variables, until SIGTERM. As root."""
+    from sandbank.cli.node import services
 
     _run("the orchestrator", services)
 
 
 def add_to(app: typer.Typer) -> None:
     """Make them commands of `app`."""
-    for command in (api, client_proxy, orchestrator):
+    for command in (api, client_proxy, docker_reverse_proxy, orchestrator):
         app.command()(command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -47,13 +47,29 @@ class NodeSettings(BaseSettings):
     certificate_key: Path | None = Field(default=None, description="PEM file with the certificate's key, unencrypted.")
     orchestrator_proxy_port: int = Field(default=5007, ge=1, le=65535, description="TCP port of the sandbox proxy.")
     orchestrator_port: int = Field(default=5008, ge=1, le=65535, description="TCP port of the orchestrator's gRPC.")
+    docker_reverse_proxy_port: int = Field(
+        default=5000, ge=1, le=65535, description="TCP port that Docker pushes images of templates to, TLS and cleartext alike."
+    )
+    docker_registry_url: str | None = Field(
+        default=None,
+        description="Registry that keeps those images, `http(s)://host[:port][/prefix]`; without it they are kept in the data directory.",
+    )
+    docker_store_port: int = Field(
+        default=5001, ge=1, le=65535, description="TCP port on loopback of the images that are kept here: builders pull from it."
+    )
+    template_manager_port: int = Field(default=5009, ge=1, le=65535, description="TCP port of the build service's gRPC.")
     log_level: str = Field(default="info", description="debug, info, warning or error.")
     log_json: bool = Field(default=False, description="One JSON object per log line, for machines, instead of lines for people.")
     base_vcpu: int = Field(default=2, ge=1, description="CPUs of a sandbox of the `base` template.")
     base_memory_mib: int = Field(default=1024, ge=128, description="MiB of memory of a sandbox of the `base` template.")
+    code_interpreter: Literal["minimal", "full", "off"] = Field(
+        default="minimal",
+        description="`code-interpreter-v1`, built in the background at the first start: `minimal` with Python, JavaScript, TypeScript and"
+        " bash, `full` with R, Java and many more packages, or `off`.",
+    )
     base_disk_mib: int = Field(default=10_240, ge=512, description="MiB that a sandbox of the `base` template may write.")
 
-    @field_validator("domain", "certificate", "certificate_key", mode="before")
+    @field_validator("domain", "certificate", "certificate_key", "docker_registry_url", mode="before")
     @classmethod
     def _empty_is_absent(cls, value: object) -> object:
         return None if value == "" else value
@@ -88,12 +104,16 @@ class NodeSettings(BaseSettings):
     @property
     def ports(self) -> dict[str, tuple[str, int]]:
         """Address and port of every listener, by what listens there."""
+        store = {} if self.docker_registry_url is not None else {"the image store": ("127.0.0.1", self.docker_store_port)}
         return {
             "the API": (self.bind, self.api_port),
             "the edge API": (self.bind, self.edge_port),
             "the client proxy": (self.bind, self.client_proxy_port),
             "the sandbox proxy": (self.orchestrator_bind, self.orchestrator_proxy_port),
             "the orchestrator": (self.orchestrator_bind, self.orchestrator_port),
+            "the Docker reverse proxy": (self.bind, self.docker_reverse_proxy_port),
+            **store,
+            "the template manager": (self.orchestrator_bind, self.template_manager_port),
         }
 
     @property
@@ -105,6 +125,11 @@ class NodeSettings(BaseSettings):
     def sandbox_url(self) -> str:
         """Traffic to sandboxes, likewise."""
         return f"http://{self._client_host()}:{self.client_proxy_port}"
+
+    @property
+    def image_prefix(self) -> str:
+        """What names of images for Docker begin with, likewise."""
+        return f"{self._client_host()}:{self.docker_reverse_proxy_port}/e2b/custom-envs"
 
     @property
     def orchestrator_address(self) -> str:

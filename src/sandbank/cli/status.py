@@ -14,8 +14,8 @@ from sandbank.cli.installation import Installation
 from sandbank.cli.preflight import require_root
 from sandbank.cli.settings import NodeSettings
 from sandbank.cli.tls import current_tls
-from sandbank.client_proxy.adapters.certificates import CertificateFacts, read_facts
 from sandbank.domain.errors import SandbankError
+from sandbank.proxy.certificates import CertificateFacts, read_facts
 from sandbank.rpc.orchestrator import OrchestratorClient
 from sandbank.version import VERSION
 

@@ -9,8 +9,8 @@ from sandbank.cli.console import say
 from sandbank.cli.installation import Installation
 from sandbank.cli.preflight import require_root
 from sandbank.cli.settings import NodeSettings
-from sandbank.client_proxy.adapters.local_authority import LocalAuthority
 from sandbank.domain.errors import NotFoundError
+from sandbank.proxy.local_authority import LocalAuthority
 from sandbank.servicekit.public_domain import PublicDomain
 
 

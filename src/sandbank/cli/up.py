@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 
-from sandbank.artifacts.builds import Build
 from sandbank.cli import greeting, names, packages, preflight
 from sandbank.cli.console import Progress, complain, say
 from sandbank.cli.credentials import Credentials, CredentialsFile
@@ -21,7 +20,8 @@ from sandbank.cli.settings import NodeSettings
 from sandbank.cli.tls import planned_tls
 from sandbank.domain.errors import ConflictError, InternalError, SandbankError
 from sandbank.template_manager.settings import TemplateSettings
-from sandbank.template_manager.wiring import build as build_base_template
+from sandbank.template_manager.wiring import BASE_IMAGE, build_images
+from sandbank.version import ENVD_VERSION
 
 
 def up(settings: NodeSettings, *, detach: bool) -> None:
@@ -39,30 +39,35 @@ def up(settings: NodeSettings, *, detach: bool) -> None:
         return
     try:
         had_keys = CredentialsFile(settings.data_dir).find() is not None
-        build = prepare(settings, progress)
+        revision = prepare(settings, progress)
         progress("starting the services")
         if detach:
-            credentials = _start_detached(installation, build)
+            credentials = _start_detached(installation, revision)
             _greet(settings, credentials, show_keys=not (settings.is_exposed and had_keys))
         else:
-            _run_here(installation, build, show_keys=not (settings.is_exposed and had_keys))
+            _run_here(installation, revision, show_keys=not (settings.is_exposed and had_keys))
     finally:
         installation.unlock()
 
 
-def prepare(settings: NodeSettings, progress: Progress) -> Build:
-    """All that can fail before a service starts: ports, certificate, packages, disk space, the base template."""
+def prepare(settings: NodeSettings, progress: Progress) -> str:
+    """All that can fail before a service starts: ports, certificate, packages, disk space, what the base template is made of.
+
+    The answer names the latter.
+    """
     preflight.require_ports(settings)
     preflight.require_certificate(settings)
     preflight.require_space(settings.data_dir, preflight.NEEDED_MIB)
     if missing := packages.missing_packages():
         packages.install_packages(missing, progress)
     _prepare_tls(settings, progress)
-    template = build_base_template(settings.artifacts_dir, TemplateSettings())
-    if not template.is_built:
+    images = build_images(settings.artifacts_dir, TemplateSettings())
+    is_made = images.is_made(BASE_IMAGE)
+    if not is_made:
         preflight.require_space(settings.data_dir, preflight.NEEDED_TO_BUILD_MIB)
-        progress("building the base template: only this once, a minute or so")
-    return template.prepare(lambda line: progress(f"  {line}"))
+        progress("getting what the base template is made of: only this once, a minute or so")
+    asyncio.run(images.get(BASE_IMAGE, None, force=False, log=lambda line: None if is_made else progress(f"  {line}")))
+    return f"{images.version}-{ENVD_VERSION}"
 
 
 def _prepare_tls(settings: NodeSettings, progress: Progress) -> None:
@@ -79,7 +84,7 @@ def _prepare_tls(settings: NodeSettings, progress: Progress) -> None:
         progress(f"note: {problem}")
 
 
-def serve_detached(build_id: str, lock: int, pipe: int) -> None:
+def serve_detached(revision: str, lock: int, pipe: int) -> None:
     """The process that `up --detach` leaves behind: it holds the lock from its first instruction and reports through `pipe`."""
     from sandbank.cli.serve import serve
 
@@ -94,8 +99,7 @@ def serve_detached(build_id: str, lock: int, pipe: int) -> None:
         Handover(credentials=credentials).write(pipe)
 
     try:
-        build = build_base_template(settings.artifacts_dir, TemplateSettings()).get(build_id)
-        serve(installation, build, ready)
+        serve(installation, revision, ready)
     except SandbankError as error:
         if reported:
             complain(error.message)
@@ -104,10 +108,10 @@ def serve_detached(build_id: str, lock: int, pipe: int) -> None:
         sys.exit(1)
 
 
-def _start_detached(installation: Installation, build: Build) -> Credentials:
+def _start_detached(installation: Installation, revision: str) -> Credentials:
     settings = installation.settings
     reading, writing = os.pipe()
-    command = [sys.executable, "-m", "sandbank.cli.main", "serve-detached", build.build_id]
+    command = [sys.executable, "-m", "sandbank.cli.main", "serve-detached", revision]
     command += [str(installation.lock_descriptor), str(writing)]
     with settings.log_file.open("ab") as log:
         process = subprocess.Popen(
@@ -136,7 +140,7 @@ def _environment(settings: NodeSettings) -> dict[str, str]:
     return {f"SANDBANK_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
 
 
-def _run_here(installation: Installation, build: Build, *, show_keys: bool) -> None:
+def _run_here(installation: Installation, revision: str, *, show_keys: bool) -> None:
     from sandbank.cli.serve import serve
 
     settings = installation.settings
@@ -145,7 +149,7 @@ def _run_here(installation: Installation, build: Build, *, show_keys: bool) -> N
         # Blocking HTTP against ourselves: from another thread, or the loop that has to answer would wait for itself.
         asyncio.get_running_loop().run_in_executor(None, _greet_or_complain, settings, credentials, show_keys)
 
-    serve(installation, build, ready)
+    serve(installation, revision, ready)
 
 
 def _greet_or_complain(settings: NodeSettings, credentials: Credentials, show_keys: bool) -> None:

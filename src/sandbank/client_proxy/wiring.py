@@ -11,13 +11,10 @@ from sandbank.analytics.clickhouse_metrics import MetricRepo
 from sandbank.analytics.clickhouse_queries import TenantQueries
 from sandbank.analytics.log_stores import choose_log_store
 from sandbank.clickhouse.client import ClickHouse
-from sandbank.client_proxy.adapters.connect import find_address
 from sandbank.client_proxy.adapters.gateway import Gateway
-from sandbank.client_proxy.adapters.local_authority import LocalAuthority
 from sandbank.client_proxy.adapters.nodes import NodeResolver
 from sandbank.client_proxy.adapters.orchestrators import Orchestrators, StaticAddresses
 from sandbank.client_proxy.adapters.resume import Resumer
-from sandbank.client_proxy.adapters.tls import FreshContext, given_certificate, local_certificate
 from sandbank.client_proxy.background.node_poller import NodePoller
 from sandbank.client_proxy.core.cluster import Cluster
 from sandbank.client_proxy.core.readiness import ProxyStatus, Readiness
@@ -30,10 +27,13 @@ from sandbank.client_proxy.endpoints.health import HealthPages
 from sandbank.client_proxy.endpoints.service import ClientProxyService, Release, Server
 from sandbank.client_proxy.settings import ClientProxySettings
 from sandbank.domain.errors import InvalidError
+from sandbank.proxy.address import find_address
 from sandbank.proxy.local import LocalResolver
+from sandbank.proxy.local_authority import LocalAuthority
 from sandbank.proxy.resolver import Resolver
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer
+from sandbank.proxy.tls import FreshContext, given_certificate, local_certificate
 from sandbank.rpc.resume import ResumeClient
 from sandbank.servicekit.public_domain import PublicDomain
 from sandbank.state.cached_catalog import CachedCatalog

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from sandbank.db.base import Base, utc_now
 from sandbank.db.models_accounts import AccessToken, Team, TeamApiKey, Tier, User, UserIdentity, UserTeam
-from sandbank.db.models_templates import Env, EnvAlias, EnvBuild, EnvBuildAssignment
+from sandbank.db.models_templates import Env, EnvAlias, EnvBuild, EnvBuildAssignment, EnvDefault
 from sandbank.domain import development
 from sandbank.domain.credentials import (
     ACCESS_TOKEN_PREFIX,
@@ -25,6 +25,7 @@ from sandbank.domain.identifiers import new_template_id
 from sandbank.domain.template_reference import DEFAULT_TAG
 
 BASE_ALIAS = "base"
+_BASE_DESCRIPTION = "Debian with Python and the usual tools"
 
 _TEAM_ID = uuid.UUID(development.TEAM_ID)
 _USER_ID = uuid.UUID(development.USER_ID)
@@ -179,7 +180,7 @@ async def register_base_template(
     async with sessions.begin() as session:
         if await session.get(Team, _TEAM_ID) is None:
             raise NotFoundError("the base template needs an owner: seed the installation first")
-        template_id = await _ensure_base_env(session)
+        template_id = await _ensure_default_env(session, BASE_ALIAS, _BASE_DESCRIPTION)
         build = await session.get(EnvBuild, build_uuid)
         if build is None:
             build = EnvBuild(id=build_uuid, firecracker_version="", kernel_version="", free_disk_size_mb=0, vcpu=vcpu, ram_mb=ram_mb)
@@ -200,13 +201,31 @@ async def register_base_template(
             session.add(EnvBuildAssignment(env_id=template_id, build_id=build_uuid, tag=DEFAULT_TAG))
 
 
-async def _ensure_base_env(session: AsyncSession) -> str:
-    alias = select(EnvAlias).where(EnvAlias.alias == BASE_ALIAS, EnvAlias.namespace.is_(None))
-    existing = (await session.scalars(alias)).first()
-    if existing is not None:
-        return existing.env_id
-    template_id = new_template_id()
-    session.add(Env(id=template_id, public=True, team_id=_TEAM_ID, created_by=_USER_ID))
-    await session.flush()
-    session.add(EnvAlias(alias=BASE_ALIAS, namespace=None, env_id=template_id, is_renamable=False))
-    return template_id
+async def ensure_default_template(sessions: async_sessionmaker[AsyncSession], alias: str, description: str | None) -> str:
+    """Make a public template of the owner's exist that everybody can call `alias`, built or not, and offer it; its ID.
+
+    A name that another team has let everybody say becomes the installation's. The owner must have been seeded.
+    """
+    async with sessions.begin() as session:
+        if await session.get(Team, _TEAM_ID) is None:
+            raise NotFoundError("a default template needs an owner: seed the installation first")
+        return await _ensure_default_env(session, alias, description)
+
+
+async def _ensure_default_env(session: AsyncSession, alias: str, description: str | None) -> str:
+    named = (await session.scalars(select(EnvAlias).where(EnvAlias.alias == alias, EnvAlias.namespace.is_(None)))).first()
+    env = None if named is None else await session.get(Env, named.env_id)
+    if env is None or env.team_id != _TEAM_ID or env.deleted_at is not None:
+        if named is not None:
+            await session.delete(named)
+        env = Env(id=new_template_id(), public=True, team_id=_TEAM_ID, created_by=_USER_ID, build_count=0)
+        session.add(env)
+        await session.flush()
+        session.add(EnvAlias(alias=alias, namespace=None, env_id=env.id, is_renamable=False))
+    env.public = True
+    default = await session.get(EnvDefault, env.id)
+    if default is None:
+        session.add(EnvDefault(env_id=env.id, description=description))
+    elif description is not None:
+        default.description = description
+    return env.id

@@ -59,3 +59,14 @@ def parse_template_reference(text: str) -> TemplateReference:
     namespace = _part(left, _IDENTIFIER, "namespace") if has_namespace else None
     identifier = _part(right if has_namespace else left, _IDENTIFIER, "template ID")
     return TemplateReference(namespace, identifier, None if tag == DEFAULT_TAG else tag)
+
+
+def parse_tag(text: str) -> str:
+    """Read what a build is to be tagged with, the default tag included; `InvalidError` names what is wrong.
+
+    UUIDs stand for builds wherever a tag is read, so none can be one.
+    """
+    tag = _part(text, _TAG, "tag")
+    if TemplateReference(None, "", tag).build_id is not None:
+        raise InvalidError(f"invalid tag: {tag}: tag cannot be a UUID")
+    return tag

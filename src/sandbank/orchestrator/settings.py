@@ -15,6 +15,10 @@ from sandbank.runtime.driver import NodeLayout
 _IDLE_SANDBOX_BYTES = 4 * 1024 * 1024
 
 
+RUNS, BUILDS = "orchestrator", "template-manager"
+ROLES = {RUNS, BUILDS}
+
+
 class OrchestratorSettings(BaseSettings):
     """One node. Every default suits a machine of its own."""
 
@@ -37,6 +41,11 @@ class OrchestratorSettings(BaseSettings):
     orchestrator_proxy_port: int = Field(default=5007, ge=0, le=65535, description="TCP port of the sandbox proxy.")
     node_id: str = Field(
         default_factory=socket.gethostname, min_length=1, description="What the API calls this node; the host's name by default."
+    )
+    orchestrator_services: str = Field(
+        default="orchestrator,template-manager",
+        validation_alias=AliasChoices("SANDBANK_ORCHESTRATOR_SERVICES", "ORCHESTRATOR_SERVICES", "orchestrator_services"),
+        description="What this node does: `orchestrator` runs sandboxes, `template-manager` builds templates; both, with a comma.",
     )
     node_labels: tuple[str, ...] = Field(default=(), description="Labels that placements may require.")
 
@@ -76,6 +85,11 @@ class OrchestratorSettings(BaseSettings):
         le=100,
         description="Share of this machine's memory that paused sandboxes may stay in, frozen, when they are on disk already: going on from"
         " there takes milliseconds. They give way when less than a tenth of the memory is available; 0 keeps none.",
+    )
+    spare_sandboxes: str = Field(
+        default="0",
+        description="Sandboxes kept ready of each template with a start command that is in use here, frozen, so that a create takes"
+        " milliseconds: `2`, or by template ID `aaaa=3`, or both by a comma. They share the memory of paused ones and give way like them.",
     )
     volumes_dir: Path | None = Field(
         default=None,
@@ -118,6 +132,19 @@ class OrchestratorSettings(BaseSettings):
     removal_grace_seconds: float = Field(
         default=40.0, ge=0, description="Seconds that removals of ended sandboxes get at a stop; the next start removes what they leave."
     )
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """Of `ROLES`, those that this node has."""
+        return frozenset(name for part in self.orchestrator_services.split(",") if (name := part.strip()))
+
+    @field_validator("orchestrator_services")
+    @classmethod
+    def _known_services(cls, value: str) -> str:
+        names = {part.strip() for part in value.split(",")} - {""}
+        if not names or names - ROLES:
+            raise ValueError(f"one or both of {', '.join(sorted(ROLES))}")
+        return value
 
     @field_validator("criu", "api_grpc_address", "egress_ca_bundle", "redis_url", "loki_url", "volumes_dir", mode="before")
     @classmethod

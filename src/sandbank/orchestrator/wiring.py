@@ -16,6 +16,7 @@ from sandbank.artifacts.builds import BuildStore
 from sandbank.artifacts.remote import Remote
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.domain.errors import InvalidError
+from sandbank.orchestrator.adapters.agent_starts import AgentStarts
 from sandbank.orchestrator.adapters.analytics import Analytics
 from sandbank.orchestrator.adapters.api_secrets import ApiSecrets
 from sandbank.orchestrator.adapters.artifact_storage import ArtifactStorage
@@ -38,11 +39,12 @@ from sandbank.orchestrator.core.events import EventFan
 from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.pause import Pausing
 from sandbank.orchestrator.core.removal import Removal
+from sandbank.orchestrator.core.spares import Spares, SparesWish
 from sandbank.orchestrator.core.status import NodeStatus, StatusBoard
 from sandbank.orchestrator.endpoints.info_service import InfoEndpoints, NodeIdentity
 from sandbank.orchestrator.endpoints.sandbox_service import SandboxEndpoints
 from sandbank.orchestrator.endpoints.volume_service import VolumeEndpoints
-from sandbank.orchestrator.settings import OrchestratorSettings
+from sandbank.orchestrator.settings import BUILDS, RUNS, OrchestratorSettings
 from sandbank.proxy.limits import ProxyLimits
 from sandbank.proxy.routes import RouteTable
 from sandbank.proxy.server import ProxyServer, sandbox_proxy
@@ -127,6 +129,21 @@ class OrchestratorService:
     def driver(self) -> Driver:
         """What runs the sandboxes."""
         return self._parts.driver
+
+    @property
+    def rpc(self) -> RpcServer:
+        """Where other services of the node may be added before it is started."""
+        return self._parts.rpc
+
+    @property
+    def artifacts(self) -> ArtifactStorage | NoArtifacts:
+        """What it shares with other nodes."""
+        return self._parts.artifacts
+
+    @property
+    def logs(self) -> NodeLogs:
+        """Where lines of sandboxes and builds go."""
+        return self._parts.logs
 
     @property
     def driver_name(self) -> str:
@@ -239,6 +256,8 @@ def build(
         status=status,
         builds=builds,
         artifacts=artifacts,
+        starts=AgentStarts(driver),
+        spares=Spares(driver, SparesWish.parse(settings.spare_sandboxes), removals),
         records=records,
         routes=proxy_routes,
         removal=removal,
@@ -259,6 +278,7 @@ def build(
         events=events,
         clock=_now,
         artifacts=artifacts,
+        builds=builds,
     )
     add_sandbox_service(
         rpc, SandboxEndpoints(settings.node_id, driver.name, inventory, records, creation, removal, pausing, egress, events, _now)
@@ -311,6 +331,8 @@ def _identity(settings: OrchestratorSettings) -> NodeIdentity:
         started_at=_now(),
         processor=processor(),
         labels=settings.node_labels,
+        runs_sandboxes=RUNS in settings.roles,
+        builds_templates=BUILDS in settings.roles,
     )
 
 

@@ -27,6 +27,7 @@ _LINGER = 4  # we have ended the connection and wait for the client to do so
 _UPGRADE = 5  # the body of a request comes, after which the connection speaks HTTP/2
 _CLOSED = 6
 
+_TLS_HANDSHAKE = b"\x16\x03"  # record type and major version
 _PREFACE_HEAD = PREFACE[:18]  # up to its empty line: what looks like a request's head
 _NO_HEAD = parse_request_head(b"OPTIONS * HTTP/1.1\r\nHost: none")  # before the first request
 
@@ -47,6 +48,7 @@ class ClientConnection(asyncio.Protocol):
         "_reading",
         "_request_held",
         "_response_begun",
+        "_secure",
         "_state",
         "_taken",
         "_upgrading",
@@ -72,6 +74,7 @@ class ClientConnection(asyncio.Protocol):
         self._reading = True
         self._request_held = False
         self._response_begun = False
+        self._secure = False
         self._taken = 0
         self._upgrading: tuple[Upgrade, Http2Connection] | None = None
         self._working = False
@@ -84,6 +87,7 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.deadline = self._around.loop.time() + self._around.limits.idle_timeout_seconds
         self.transport.set_write_buffer_limits(high=self._around.limits.buffer_bytes)
+        self._secure = self.transport.get_extra_info("sslcontext") is not None
         if (sock := self.transport.get_extra_info("socket")) is not None:
             watch(sock)
         if not self._owner.opened(self):
@@ -174,6 +178,9 @@ class ClientConnection(asyncio.Protocol):
                 self._reject(plain(431, "Request head too large"))
             elif b"\n\n" in data or b"\n\r\n" in data:
                 self._reject(plain(400, "Bad request: bare line feed"))
+            elif data.startswith(_TLS_HANDSHAKE):
+                # At once: Docker tries TLS first, and goes on without it when it is told in HTTP that there is none.
+                self._reject(plain(400, "Bad request: TLS is not spoken here"))
             else:
                 if not self._buffer and data:
                     self.deadline = self._around.loop.time() + self._around.limits.header_timeout_seconds
@@ -242,6 +249,7 @@ class ClientConnection(asyncio.Protocol):
         has_body = head.chunked or head.content_length > 0
         self._buffer = b"" if has_body else rest
         self._head = head
+        head.secure = self._secure
         self._keep_alive = head.keep_alive
         self._response_begun = False
         self.deadline = math.inf

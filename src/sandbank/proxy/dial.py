@@ -82,7 +82,10 @@ async def _open(origin: Origin, sock: socket.socket, kind: type[C]) -> C:
         return kind(origin)
 
     loop = asyncio.get_running_loop()
-    if origin.speaks_tls:
+    if origin.speaks_tls and origin.server_name is not None:
+        context = _verified_tls(kind.alpn)
+        _, connection = await loop.create_connection(made, sock=sock, ssl=context, server_hostname=origin.server_name)
+    elif origin.speaks_tls:
         # The name that a program beside the service would use, for services that choose their certificate by it.
         _, connection = await loop.create_connection(made, sock=sock, ssl=_tls(kind.alpn), server_hostname="localhost")
     else:
@@ -99,6 +102,14 @@ def _tls(alpn: str) -> ssl.SSLContext:
     context.set_alpn_protocols([alpn])
     # Small servers end answers of unknown length without a word of TLS; over this path nobody else can cut them short.
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
+
+
+@functools.cache
+def _verified_tls(alpn: str) -> ssl.SSLContext:
+    """For services out in the network: by the machine's trusted authorities."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols([alpn])
     return context
 
 

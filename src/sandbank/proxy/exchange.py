@@ -246,7 +246,9 @@ class Exchange:
         self._upstream = upstream
         upstream.begin(self, head_only=head.method == b"HEAD", upgrade=head.upgrade is not None, payload_only=self._payload_only)
         keep_alive = forward.origin.keep_alive
-        outgoing = rewrite_request(head, host=forward.host, forwarded_host=forward.forwarded_host, keep_alive=keep_alive)
+        outgoing = rewrite_request(
+            head, host=forward.host, forwarded_host=forward.forwarded_host, keep_alive=keep_alive, edits=forward.edits
+        )
         if self._pending is not None:
             outgoing += b"".join(self._pending)
             self._pending = None
@@ -275,6 +277,8 @@ class Exchange:
     def on_head(self, head: ResponseHead, first: bytes, *, open_ended: bool) -> None:
         """See `ResponseSink`."""
         self._responded = True
+        if self._forward is not None and self._forward.edits is not None:
+            head = self._forward.edits.respond(head)
         self._client.respond(head, first, open_ended=open_ended)
         self._head.shed()
 

@@ -62,6 +62,7 @@ class RequestHead:
         "method",
         "minor",
         "names",
+        "secure",
         "target",
         "upgrade",
     )
@@ -74,6 +75,7 @@ class RequestHead:
     lines: list[bytes]
     fields: dict[bytes, bytes]
     host: bytes
+    secure: bool  # whether it came in TLS, as the connection knows
     content_length: int
     chunked: bool
     keep_alive: bool
@@ -215,6 +217,7 @@ def parse_request_head(block: bytes) -> RequestHead:
     elif host.translate(None, _HOST):
         raise HeadError("invalid host")
     head.host = host
+    head.secure = False
     _set_target(head)
     head.chunked = False
     head.content_length = 0

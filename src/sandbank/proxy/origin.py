@@ -89,15 +89,23 @@ class Waiters:
 class Origin:
     """Connections to one destination. Once cut it never connects again, so a recycled address gets nobody else's traffic.
 
-    `speaks_tls` for a service that is to be talked to in TLS. Origins that share a `load` are counted together.
+    `speaks_tls` for a service that is to be talked to in TLS, whatever certificate it has, unless it must be one for `server_name`.
+    Origins that share a `load` are counted together.
     """
 
     def __init__(
-        self, dial: Callable[[], socket.socket], policy: OriginPolicy, *, speaks_tls: bool = False, load: Load | None = None
+        self,
+        dial: Callable[[], socket.socket],
+        policy: OriginPolicy,
+        *,
+        speaks_tls: bool = False,
+        server_name: str | None = None,
+        load: Load | None = None,
     ) -> None:
         self.dial = dial
         self.policy = policy
         self.speaks_tls = speaks_tls
+        self.server_name = server_name
         self.load = load or Load()
         self.closed = False
         self.waiting = Waiters(self.load)

@@ -18,14 +18,16 @@ class Page:
     status: int
     content_type: bytes
     body: bytes
+    headers: tuple[bytes, ...] = ()  # further header lines
 
     def encode(self, *, close: bool, head_only: bool = False) -> bytes:
         """The bytes on the wire; with `close` the client is told that this is the last answer on its connection."""
         lines = [
             b"HTTP/1.1 %d %s" % (self.status, HTTPStatus(self.status).phrase.encode()),
-            b"Content-Type: " + self.content_type,
+            *([b"Content-Type: " + self.content_type] if self.content_type else []),
             b"Content-Length: %d" % len(self.body),
             b"X-Content-Type-Options: nosniff",
+            *self.headers,
         ]
         if close:
             lines.append(b"Connection: close")

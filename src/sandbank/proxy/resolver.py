@@ -9,17 +9,22 @@ from typing import Any, Protocol
 from sandbank.proxy.head import RequestHead
 from sandbank.proxy.origin import Origin
 from sandbank.proxy.page import Page
+from sandbank.proxy.rewrite import Edits
 from sandbank.proxy.target import Target
 
 
 @dataclass(slots=True)
 class Forward:
-    """Send the request to `origin`; `host` replaces its Host header, `forwarded_host` becomes X-Forwarded-Host."""
+    """Send the request to `origin`; `host` replaces its Host header, `forwarded_host` becomes X-Forwarded-Host.
+
+    `edits` change more than that. gRPC over HTTP/2 is sent without them: who returns them refuses it.
+    """
 
     origin: Origin
     target: Target
     host: bytes | None = None
     forwarded_host: bytes | None = None
+    edits: Edits | None = None
 
 
 Decision = Forward | Page

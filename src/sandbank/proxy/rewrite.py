@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from sandbank.proxy.head import RequestHead, ResponseHead
 
@@ -14,6 +16,30 @@ _HOP = frozenset(
 )
 _STRIPPED = _HOP | {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto"}
 _BAD_PARAMETER = re.compile(rb";|%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Changes that a resolver asks for: another target, header values by lower-case name (`None` removes), another head of the answer."""
+
+    target: bytes
+    fields: Mapping[bytes, bytes | None]
+    respond: Callable[[ResponseHead], ResponseHead]
+
+
+def edited_response(head: ResponseHead, fields: Mapping[bytes, bytes | None]) -> ResponseHead:
+    """A copy of `head` with these header values, by lower-case name; `None` removes. The connection keeps the original."""
+    copy = ResponseHead()
+    for name in ResponseHead.__slots__:
+        setattr(copy, name, getattr(head, name))
+    copy.rewritten = None
+    kept = [(name, line) for name, line in zip(head.names, head.lines, strict=True) if name not in fields]
+    kept += [(name, name + b": " + value) for name, value in fields.items() if value is not None]
+    copy.names = [name for name, _ in kept]
+    copy.lines = [line for _, line in kept]
+    copy.fields = {name: value for name, value in head.fields.items() if name not in fields}
+    copy.fields |= {name: value for name, value in fields.items() if value is not None}
+    return copy
 
 
 def clean_query(target: bytes) -> bytes:
@@ -25,11 +51,16 @@ def clean_query(target: bytes) -> bytes:
     return path + b"?" + b"&".join(kept) if kept else path
 
 
-def rewrite_request(head: RequestHead, *, host: bytes | None, forwarded_host: bytes | None, keep_alive: bool) -> bytes:
+def rewrite_request(
+    head: RequestHead, *, host: bytes | None, forwarded_host: bytes | None, keep_alive: bool, edits: Edits | None = None
+) -> bytes:
     """The head for the origin, which is always asked in HTTP/1.1; `host` replaces the Host header."""
     target = head.target if b"?" not in head.target else clean_query(head.target)
+    if edits is not None:
+        target = edits.target
     if (
-        head.block is not None
+        edits is None
+        and head.block is not None
         and keep_alive
         and host is None
         and forwarded_host is None
@@ -41,12 +72,16 @@ def rewrite_request(head: RequestHead, *, host: bytes | None, forwarded_host: by
     dropped = _STRIPPED | head.connection if head.connection else _STRIPPED
     if host is not None or not head.host:
         dropped = dropped | {b"host"}
+    if edits is not None:
+        dropped = dropped | edits.fields.keys()
     lines = [head.method + b" " + target + b" HTTP/1.1"]
     if b"host" in dropped:
         lines.append(b"Host: " + (head.host if host is None else host))
     lines += [line for name, line in zip(head.names, head.lines, strict=True) if name not in dropped]
     if b"te" in head.fields and b"trailers" in head.fields[b"te"].lower():
         lines.append(b"TE: trailers")
+    if edits is not None:
+        lines += [name + b": " + value for name, value in edits.fields.items() if value is not None]
     if forwarded_host is not None:
         lines.append(b"X-Forwarded-Host: " + forwarded_host)
     if head.upgrade is not None:

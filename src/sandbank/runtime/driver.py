@@ -173,6 +173,22 @@ class Driver(Protocol):
         """Return once the agent inside has answered. Cancelled or failed: nothing is left behind."""
         ...
 
+    async def make_spare(self, spec: SandboxSpec) -> bool:
+        """Make a sandbox ahead that goes on from the memory of a snapshot, for whichever `create` wants one of that snapshot next.
+
+        Nobody sees it before that, it uses no processor, and it gives way when memory is wanted. False where nothing can be made ahead;
+        errors as `create`.
+        """
+        ...
+
+    def count_spares(self, snapshot_id: str) -> int:
+        """How many of them there are."""
+        ...
+
+    async def remove_spares(self, snapshot_id: str) -> None:
+        """End them. Idempotent."""
+        ...
+
     async def kill(self, sandbox_id: str) -> None:
         """End a sandbox and remove all of it. Idempotent; finishes although the caller is cancelled.
 
@@ -212,6 +228,14 @@ class Driver(Protocol):
 
     async def checkpoint(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """As `pause`, but the sandbox stands still only while it is saved and runs on."""
+        ...
+
+    async def save_layer(self, sandbox_id: str, layer_id: str) -> tuple[Path, ...]:
+        """Keep what the sandbox has written up to now as a layer of that name; the sandbox's layers with this one on top.
+
+        Complete or absent, also when cancelled; it stands still meanwhile and runs on. One of that name stays as it is. `NotFoundError`
+        when there is no such sandbox, `UnavailableError` when there is no room.
+        """
         ...
 
     def has_snapshot(self, snapshot_id: str) -> bool:

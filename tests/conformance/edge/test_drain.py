@@ -54,7 +54,7 @@ def refusal(server: Instance) -> dict[str, Any]:
 
 def test_the_node_is_listed_with_what_it_is(server: Instance, edge: httpx.Client) -> None:
     node = edge.get("/v1/service-discovery").json()["orchestrators"][0]
-    assert (node["serviceStatus"], node["roles"], node["serviceHost"]) == ("healthy", ["orchestrator"], "127.0.0.1")
+    assert (node["serviceStatus"], node["roles"], node["serviceHost"]) == ("healthy", ["template-builder", "orchestrator"], "127.0.0.1")
     info = httpx.get(f"http://127.0.0.1:{server.first_port + 1}/v1/info").json()
     assert info["serviceVersion"] == node["serviceVersion"]
     assert info["serviceStatus"] == "healthy"

@@ -1,4 +1,4 @@
-// What the code interpreter's JavaScript package can do here with the `base` template; its own template is another's to bring.
+// What the code interpreter's JavaScript package can do here, with the template that it asks for.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -25,17 +25,39 @@ const checks = {
   },
 
   async running_code(sandbox) {
-    await sandbox.runCode('1 + 1')
+    await sandbox.runCode('x = 40')
+    let heard = ''
+    const ran = await sandbox.runCode("print('said')\nx + 2", { onStdout: (message) => (heard += message.line) })
+    assert.deepEqual([ran.text, ran.logs.stdout.join(''), heard], ['42', 'said\n', 'said\n'])
   },
 
-  // Its default template is not here, and the answer says so.
-  async errors() {
-    await assert.rejects(Sandbox.create({ timeoutMs: 60_000 }), /code-interpreter-v1/)
+  async rich_results(sandbox) {
+    const ran = await sandbox.runCode(
+      "import matplotlib.pyplot as plt\nplt.plot([1, 2], [3, 4])\nplt.show()\nimport pandas\npandas.DataFrame({'a': [1]})",
+    )
+    assert.ok(ran.results[0].png)
+    assert.match(ran.results[1].html, /<table/)
+  },
+
+  async contexts(sandbox) {
+    const context = await sandbox.createCodeContext({ cwd: '/tmp' })
+    assert.equal((await sandbox.runCode('import os; os.getcwd()', { context })).text, '/tmp')
+    assert.equal((await sandbox.runCode("'x' in globals()", { context })).text, 'False')
+  },
+
+  async other_languages(sandbox) {
+    assert.equal((await sandbox.runCode('const a: number = 5; a * 2', { language: 'typescript' })).text, '10')
+    assert.deepEqual((await sandbox.runCode('echo $((6 * 7))', { language: 'bash' })).logs.stdout, ['42\n'])
+  },
+
+  async errors(sandbox) {
+    assert.equal((await sandbox.runCode('1 / 0')).error.name, 'ZeroDivisionError')
+    await assert.rejects(Sandbox.create('no-such-template', { timeoutMs: 60_000 }), /no-such-template/)
   },
 }
 
 const outcomes = {}
-const sandbox = await Sandbox.create('base', { timeoutMs: 300_000 })
+const sandbox = await Sandbox.create({ timeoutMs: 300_000 })
 try {
   for (const [name, check] of Object.entries(checks)) {
     try {

@@ -21,6 +21,7 @@ from sandbank.db.schema import upgrade
 from sandbank.db.seed import register_base_template, seed_local_development
 from sandbank.domain.development import API_KEY
 from sandbank.state.catalog import MemoryCatalog
+from tests.integration.api.grpc_builder import GrpcBuilder
 from tests.integration.api.grpc_node import GrpcNode
 
 PORTS = range(23000, 23100)
@@ -47,6 +48,7 @@ class LiveApi:
     settings: ApiSettings
     service: ApiService
     node: GrpcNode
+    builder: GrpcBuilder
     catalog: MemoryCatalog
     client: httpx.AsyncClient
     build_id: str
@@ -81,12 +83,21 @@ async def node(tmp_path: Path) -> AsyncIterator[GrpcNode]:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, node: GrpcNode) -> AsyncIterator[LiveApi]:
+async def builder() -> AsyncIterator[GrpcBuilder]:
+    builder = GrpcBuilder()
+    await builder.start()
+    yield builder
+    await builder.stop()
+
+
+@pytest.fixture
+async def api(tmp_path: Path, node: GrpcNode, builder: GrpcBuilder) -> AsyncIterator[LiveApi]:
     settings = ApiSettings(
         data_dir=tmp_path,
         api_port=free_port(),
         internal_grpc_port=None,
         nodes=(node.address,),
+        template_manager_port=builder.port,
         admin_token=SecretStr("operator"),
         allow_seeded_credentials=True,
     )
@@ -99,6 +110,6 @@ async def api(tmp_path: Path, node: GrpcNode) -> AsyncIterator[LiveApi]:
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{settings.api_port}", headers={"X-API-Key": API_KEY}, trust_env=False
     ) as client:
-        live = LiveApi(settings, service, node, catalog, client, build_id)
+        live = LiveApi(settings, service, node, builder, catalog, client, build_id)
         yield live
     await live.service.stop()

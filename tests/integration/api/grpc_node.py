@@ -9,7 +9,14 @@ from pathlib import Path
 
 from google.protobuf.empty_pb2 import Empty
 
-from sandbank.contracts.info import DiskMetrics, MachineInfo, ServiceInfoResponse, ServiceInfoStatus, ServiceStatusChangeRequest
+from sandbank.contracts.info import (
+    DiskMetrics,
+    MachineInfo,
+    ServiceInfoResponse,
+    ServiceInfoRole,
+    ServiceInfoStatus,
+    ServiceStatusChangeRequest,
+)
 from sandbank.contracts.orchestrator import (
     RunningSandbox,
     SandboxCheckpointRequest,
@@ -54,6 +61,7 @@ class GrpcNode:
         self.fail_delete_with: SandbankError | None = None
         self.create_gate: asyncio.Event | None = None
         self.status = ServiceInfoStatus.Healthy
+        self.roles = [ServiceInfoRole.TemplateBuilder, ServiceInfoRole.Orchestrator]
         self.address = ""
         self._server: RpcServer | None = None
 
@@ -163,6 +171,7 @@ class GrpcNode:
             service_version="1.2.3",
             service_commit="abcdef0",
             service_status=self.status,
+            service_roles=self.roles,
             machine_info=MachineInfo(cpu_architecture="x86_64", cpu_family="6", cpu_model="85", cpu_model_name="Some CPU"),
             metric_cpu_count=2,
             metric_cpu_percent=7,

@@ -231,10 +231,6 @@ async def test_unknown_routes(api: LiveApi) -> None:
     refused(upload, 404, "Endpoint deprecated please update your CLI")
 
 
-async def test_what_this_release_cannot_do_is_refused_plainly(api: LiveApi) -> None:
-    refused(await api.client.delete("/templates/base"), 404, "template 'base' not found")
-
-
 async def test_cors(api: LiveApi) -> None:
     preflight = await api.client.options(
         "/v2/sandboxes",

@@ -47,6 +47,20 @@ _READ = (
     "SandboxLogs",
     "SnapshotInfo",
     "SandboxesWithMetrics",
+    "Template",
+    "TemplateWithBuilds",
+    "TemplateRequestResponseV3",
+    "TemplateBuildInfo",
+    "TemplateBuildLogsResponse",
+    "TemplateBuildFileUpload",
+    "TemplateAliasResponse",
+    "TemplateUpdateResponse",
+    "TemplateTag",
+    "AssignedTemplateTags",
+    "TemplateTagGroupsResponse",
+    "TemplateTagAssignmentsResponse",
+    "TemplateTagExistsResponse",
+    "TemplateTagsCountResponse",
 )
 MODELS: dict[str, Callable[[Any], object]] = {name: getattr(sdk, name).from_dict for name in _READ} | {
     "SandboxLogsV2": sdk.SandboxLogsV2Response.from_dict
@@ -119,8 +133,14 @@ class Prober:
         made = self.session.post(f"{self.url}/volumes", json={"name": name}, headers={"X-API-Key": API_KEY})
         assert made.status_code == 201, made.text
         self.own["volumeID"] = made.json()["volumeID"]
+        self._make_template()
         if self.is_for_volumes:
             self.headers = {"Authorization": f"Bearer {made.json()['token']}"}
+
+    def _make_template(self) -> None:
+        made = self.session.post(f"{self.url}/v3/templates", json={"name": "own"}, headers={"X-API-Key": API_KEY})
+        assert made.status_code == 202, made.text
+        self.own |= {"templateID": made.json()["templateID"], "buildID": made.json()["buildID"], "alias": "own", "hash": "a" * 64}
 
     def _probe(self, operation: schemathesis.APIOperation[Any, Any, Any, Any]) -> None:
         valid = operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,17 +18,17 @@ PORT = 25000
 
 
 @pytest.fixture(scope="session")
-def artifacts() -> Path:
-    """Built once for all tests; takes a minute if nobody has done it yet."""
+def layers() -> list[Path]:
+    """What the base template is made of, bootstrapped once for all tests; takes a minute if nobody has done it yet."""
     assert os.geteuid() == 0, "sandboxes need root"
     path = for_tests().data_dir / "artifacts"
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    wiring.build(path, TemplateSettings(mirrors="node")).prepare(print)
-    return path
+    images = wiring.build_images(path, TemplateSettings(mirrors="node"))
+    return list(asyncio.run(images.get(wiring.BASE_IMAGE, None, force=False, log=print)).layers)
 
 
 @pytest.fixture
-def instance(tmp_path: Path, artifacts: Path) -> Iterator[Instance]:
+def instance(tmp_path: Path, layers: list[Path]) -> Iterator[Instance]:
     """Not running yet; stopped afterwards, and nothing of it may be left."""
     made = Instance(
         name="cli",
@@ -36,10 +37,18 @@ def instance(tmp_path: Path, artifacts: Path) -> Iterator[Instance]:
         subnet="10.216.0.0/16",
         uid_base=700_000_000,
         first_port=PORT,
-        extra={"SANDBANK_ORCHESTRATOR_PROXY_PORT": str(PORT + 7), "SANDBANK_ORCHESTRATOR_PORT": str(PORT + 8)},
+        extra={
+            "SANDBANK_ORCHESTRATOR_PROXY_PORT": str(PORT + 7),
+            "SANDBANK_ORCHESTRATOR_PORT": str(PORT + 8),
+            "SANDBANK_DOCKER_REVERSE_PROXY_PORT": str(PORT + 5),
+            "SANDBANK_DOCKER_STORE_PORT": str(PORT + 6),
+        },
     )
     made.data_dir.mkdir(mode=0o700)
-    (made.data_dir / "artifacts").symlink_to(artifacts)
+    kept = made.data_dir / "artifacts" / "layers"
+    kept.mkdir(parents=True)
+    for layer in layers:
+        (kept / layer.name).symlink_to(layer)
     yield made
     made.down()
     assert_nothing_left(made)

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sandbank.client_proxy.adapters.local_authority import LocalAuthority
+from sandbank.proxy.local_authority import LocalAuthority
 from sandbank.servicekit.public_domain import PublicDomain
 from tests.integration.cli.conftest import PORT
 from tests.product.instance import SEEDED_API_KEY, Instance, wait_until

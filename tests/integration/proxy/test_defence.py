@@ -52,6 +52,7 @@ SMUGGLING = {
     "two spaces": f"GET  / HTTP/1.1\r\nHost: {_HOST}\r\n\r\n",
     "fragment": f"GET /a#b HTTP/1.1\r\nHost: {_HOST}\r\n\r\n",
     "relative target": f"GET a HTTP/1.1\r\nHost: {_HOST}\r\n\r\n",
+    "handshake of TLS": "\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
     "connection removes the length": f"POST / HTTP/1.1\r\nHost: {_HOST}\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\n",
 }
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sandbank.artifacts.builds import Build, BuildStore
 from sandbank.artifacts.layers import LayerStore
 from sandbank.domain.errors import UnavailableError
 from sandbank.template_manager import wiring
-from sandbank.template_manager.adapters.base_layer import BaseLayer
-from sandbank.template_manager.adapters.chroot import ISOLATED
+from sandbank.template_manager.adapters.bootstrap_layers import BootstrapLayers
+from sandbank.template_manager.adapters.chroot import ISOLATED, run_inside
 from sandbank.template_manager.core.apt_sources import AptSource
-from sandbank.template_manager.core.base_recipe import BaseRecipe
+from sandbank.template_manager.core.bootstrap_recipe import image_recipe
+from sandbank.template_manager.core.distributions import Distribution
+from sandbank.template_manager.core.provisioning import finalize_script, provision_script, user_script
 from sandbank.template_manager.settings import TemplateSettings
 from tests.product.instance import for_tests
 
@@ -29,14 +32,23 @@ def artifacts() -> Path:
 
 
 @pytest.fixture(scope="module")
-def build() -> Build:
+def image() -> Path:
+    """The layer of the image that `base` starts from, without anything of this node's."""
     assert os.geteuid() == 0, "building templates needs root"
-    return wiring.build(artifacts(), TemplateSettings(mirrors="default")).prepare(print)
+    images = wiring.build_images(artifacts(), TemplateSettings(mirrors="default"))
+    return asyncio.run(images.get(wiring.BASE_IMAGE, None, force=False, log=print)).layers[0]
 
 
 @pytest.fixture(scope="module")
-def base(build: Build) -> Path:
-    return build.layers[0]
+def base(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """That image with what the build service does to it, in one directory."""
+    root = tmp_path_factory.mktemp("base") / "root"
+    subprocess.run(["cp", "--archive", "--reflink=auto", str(image), str(root)], check=True)
+    identity = {"ENV_ID": "base", "TEMPLATE_ID": "base", "BUILD_ID": "one"}
+    for script in (provision_script(Distribution("debian", "debian")), user_script(), finalize_script(identity)):
+        run_inside(root, script)
+    yield root
+    subprocess.run(["rm", "-rf", str(root)], check=True)
 
 
 def inside(root: Path, script: str, user: str = "root") -> str:
@@ -51,11 +63,19 @@ def inside(root: Path, script: str, user: str = "root") -> str:
     return done.stdout.strip()
 
 
-def test_it_is_published_and_prepared_only_once(build: Build) -> None:
-    assert BuildStore(artifacts()).find(build.build_id) == build
-    again: list[str] = []
-    assert wiring.build(artifacts(), TemplateSettings(mirrors="default")).prepare(again.append) == build
-    assert again == []
+def test_it_is_made_only_once(image: Path) -> None:
+    images = wiring.build_images(artifacts(), TemplateSettings(mirrors="default"))
+    assert images.is_made(wiring.BASE_IMAGE)
+    said: list[str] = []
+    assert asyncio.run(images.get(wiring.BASE_IMAGE, None, force=True, log=said.append)).layers == (image,)
+    assert any("stands in for e2bdev/base:latest" in line for line in said)
+
+
+def test_provisioning_again_changes_nothing(base: Path) -> None:
+    before = inside(base, "find / -xdev -newer /.e2b -not -path '/proc/*' -not -path '/dev/*' | sort")
+    for script in (provision_script(Distribution("debian", "debian")), user_script()):
+        run_inside(base, script)
+    assert inside(base, "find / -xdev -newer /.e2b -not -path '/proc/*' -not -path '/dev/*' | sort") == before
 
 
 def test_no_file_is_a_device_a_socket_or_shifted(base: Path) -> None:
@@ -118,33 +138,31 @@ def test_nothing_of_the_node_is_in_it(base: Path) -> None:
     assert not (base / "usr/local/etc/npmrc").exists()
 
 
-def test_mirrors_are_a_layer_of_their_own(base: Path, tmp_path: Path) -> None:
+def test_mirrors_are_a_layer_of_their_own(image: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "own.pem"
     key = ["openssl", "req", "-x509", "-newkey", "ed25519", "-nodes", "-days", "2", "-subj", "/CN=Sandbank test", "-keyout", "/dev/null"]
     subprocess.run([*key, "-out", str(bundle)], check=True, capture_output=True)
     settings = TemplateSettings(mirrors="default", npm_registry="https://npm.example/", ca_bundle=bundle)
-    build = wiring.build(artifacts(), settings).prepare(print)
-    lower, upper = build.layers
+    images = wiring.build_images(artifacts(), settings)
+    lower, upper = asyncio.run(images.get(wiring.BASE_IMAGE, None, force=False, log=print)).layers
     try:
-        assert lower == base
-        assert build.env_vars["NODE_EXTRA_CA_CERTS"] == "/etc/ssl/certs/ca-certificates.crt"
+        assert lower == image
+        assert images.env_vars["NODE_EXTRA_CA_CERTS"] == "/etc/ssl/certs/ca-certificates.crt"
         bundled = (upper / "etc/ssl/certs/ca-certificates.crt").read_text()
         assert bundle.read_text().strip() in bundled
-        assert bundled.count("BEGIN") == (base / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN") + 1
+        assert bundled.count("BEGIN") == (image / "etc/ssl/certs/ca-certificates.crt").read_text().count("BEGIN") + 1
         assert "https://npm.example/" in (upper / "usr/local/etc/npmrc").read_text()
         assert (upper / "usr/local").stat().st_mode & 0o777 == 0o777
         assert (upper / "tmp").stat().st_mode & 0o7777 == 0o1777 if (upper / "tmp").exists() else True
-        assert f"BUILD_ID={build.build_id}" in (upper / ".e2b").read_text()
     finally:
-        (artifacts() / "builds" / f"{build.build_id}.json").unlink()
         subprocess.run(["rm", "-rf", str(upper)], check=True)
 
 
 def test_a_failed_bootstrap_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     unreachable = [AptSource("http://127.0.0.1:9/debian", "bookworm", ("main",))]
-    layer = BaseLayer(LayerStore(tmp_path), BaseRecipe(), unreachable)
+    layers = BootstrapLayers(LayerStore(tmp_path), lambda suite: unreachable)
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):
-        layer.get("", print)
+        layers.get(image_recipe("amd64"), print)
     assert list((tmp_path / "layers").iterdir()) == []
     assert list((tmp_path / "staging").iterdir()) == []
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()

@@ -11,6 +11,19 @@ from sandbank.api.endpoints.http.document.build import build
 from sandbank.api.endpoints.http.document.operations import OPERATIONS
 from tests.unit.api.contract_fields import ANSWERS, BODIES, SUCCESSES
 
+FOR_USERS_TOO = {
+    "GET /templates",
+    "GET /v2/templates",
+    "GET /default-templates",
+    "DELETE /templates/{templateID}",
+    "PATCH /templates/{templateID}",
+    "PATCH /v2/templates/{templateID}",
+    "GET /templates/{templateID}/files/{hash}",
+    "GET /templates/{templateID}/builds/{buildID}/status",
+    "GET /templates/{templateID}/builds/{buildID}/logs",
+}
+"""§0.5 of the templates contract: access tokens, besides."""
+
 
 @pytest.fixture(scope="module")
 def document() -> dict[str, Any]:
@@ -92,8 +105,13 @@ def test_who_may_call_what(document: dict[str, Any]) -> None:
             assert operation["security"] == []
         elif "/nodes" in name or "/admin" in name:
             assert operation["security"] == [{"AdminApiKeyAuth": []}], name
-        elif "/sandboxes" in name or name.startswith(("GET /snapshots", "DELETE /templates/", "GET /teams/")):
+        elif "/sandboxes" in name or name.startswith(("GET /snapshots", "GET /teams/")):
             assert operation["security"] == triple, name
+        elif name in ("POST /templates", "POST /templates/{templateID}", "POST /templates/{templateID}/builds/{buildID}"):
+            assert operation["security"] == [{"AccessTokenAuth": []}, triple[1]], name
+        elif "template" in name:
+            also: list[dict[str, list[str]]] = [{"AccessTokenAuth": []}] if name in FOR_USERS_TOO else []
+            assert operation["security"] == [*also, *triple], name
     assert set(document["components"]["securitySchemes"]) == {scheme for one in triple for scheme in one} | {
         "AccessTokenAuth",
         "VolumeTokenAuth",
@@ -120,4 +138,5 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 def test_fixed_segments_win_over_parameters() -> None:
     """§26: `/sandboxes/metrics` is no sandbox."""
     paths = list(build(build_api())["paths"])
+    assert max(paths.index("/templates/tags"), paths.index("/templates/aliases/{alias}")) < paths.index("/templates/{templateID}")
     assert paths.index("/sandboxes/metrics") < paths.index("/sandboxes/{sandboxID}")

@@ -10,10 +10,9 @@ import pytest
 from sandbank.api.core.create import CreateSandbox
 from sandbank.api.core.snapshot_templates import SnapshotName, SnapshotQuery, SnapshotTemplate, SnapshotTemplates
 from sandbank.api.core.team import Team
-from sandbank.domain.errors import ConflictError, InternalError, InvalidError, NotFoundError, SandbankError, UnavailableError
+from sandbank.domain.errors import ConflictError, InternalError, InvalidError, SandbankError, UnavailableError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.states import SandboxState
-from sandbank.domain.template_reference import TemplateReference
 from tests.unit.api.fakes import Core
 from tests.unit.api.made import NOON, TEAM
 
@@ -37,12 +36,6 @@ class FakeRecords:
     async def list(self, team: Team, query: SnapshotQuery) -> Sequence[SnapshotTemplate]:
         return []
 
-    async def resolve(self, team: Team, reference: TemplateReference) -> str:
-        raise NotFoundError("no")
-
-    async def delete(self, template_id: str) -> Sequence[tuple[str, str]]:
-        return []
-
 
 @pytest.fixture
 def records() -> FakeRecords:
@@ -54,8 +47,6 @@ def snapshots(core: Core, records: FakeRecords) -> SnapshotTemplates:
     return SnapshotTemplates(
         records=records,
         checkpointer=core.checkpointer,
-        sandboxes=core.store,
-        snapshots=core.snapshots,
         nodes=core.nodes,
         tasks=core.tasks,
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbank.artifacts.layers import LayerStore, size_mib
+from sandbank.artifacts.layers import LayerStore
 
 
 def test_a_layer_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -42,5 +42,7 @@ def test_what_a_killed_attempt_left_does_not_get_into_the_next(tmp_path: Path) -
 
 
 def test_the_size_counts_what_is_on_disk(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"x" * (2**20 + 1))
-    assert size_mib(tmp_path) == 2
+    store = LayerStore(tmp_path)
+    with store.make("one") as directory:
+        (directory / "file").write_bytes(b"x" * (2**20 + 1))
+    assert store.size_mib("one") == 2

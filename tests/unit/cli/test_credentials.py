@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sandbank.artifacts.builds import Build
 from sandbank.cli.accounts import prepare_accounts
 from sandbank.cli.credentials import CredentialsFile, SecretsFile
 from sandbank.cli.embedded import api_settings
@@ -19,7 +18,6 @@ from sandbank.cli.settings import NodeSettings
 from sandbank.domain import development
 from sandbank.domain.errors import InternalError
 
-BUILD = Build("4c1a1c9e-4f2b-4a36-8d8f-9b1d6d6f8a11", "base", (), envd_version="0.6.13")
 GREETING = Greeting("Hello!", 8.2, 20.1)
 
 
@@ -31,30 +29,30 @@ def _no_operator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_on_loopback_the_well_known_keys_work_and_the_secrets_are_ones_own(tmp_path: Path) -> None:
     settings = NodeSettings(data_dir=tmp_path, bind="127.0.0.1")
-    first = await prepare_accounts(settings, BUILD)
+    first = await prepare_accounts(settings)
     assert (first.api_key, first.token_hash_seed) == (development.API_KEY, development.TOKEN_SEED)
-    assert first == await prepare_accounts(settings, BUILD)
+    assert first == await prepare_accounts(settings)
     assert len(first.admin_token) > 20
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
     assert CredentialsFile(tmp_path).find() is None
 
 
 async def test_an_exposed_installation_has_generated_keys_and_keeps_them(tmp_path: Path) -> None:
-    await prepare_accounts(NodeSettings(data_dir=tmp_path, bind="127.0.0.1"), BUILD)
+    await prepare_accounts(NodeSettings(data_dir=tmp_path, bind="127.0.0.1"))
     exposed = NodeSettings(data_dir=tmp_path, bind="0.0.0.0")
-    first = await prepare_accounts(exposed, BUILD)
+    first = await prepare_accounts(exposed)
     assert development.API_KEY not in vars(first).values()
     assert development.TOKEN_SEED not in vars(first).values()
     assert len({first.admin_token, first.edge_secret, first.token_hash_seed}) == 3
     assert CredentialsFile(tmp_path).path.stat().st_mode & 0o777 == 0o600
-    assert await prepare_accounts(exposed, BUILD) == first
-    back = await prepare_accounts(NodeSettings(data_dir=tmp_path, bind="127.0.0.1"), BUILD)
+    assert await prepare_accounts(exposed) == first
+    back = await prepare_accounts(NodeSettings(data_dir=tmp_path, bind="127.0.0.1"))
     assert back == first
 
 
 async def test_the_api_of_an_exposed_installation_refuses_the_well_known_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = NodeSettings(data_dir=tmp_path, bind="127.0.0.1", orchestrator_bind="0.0.0.0")
-    credentials = await prepare_accounts(settings, BUILD)
+    credentials = await prepare_accounts(settings)
     api = api_settings(settings, credentials)
     assert not api.allow_seeded_credentials
     assert api.sandbox_access_token_hash_seed.get_secret_value() == credentials.token_hash_seed

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from sandbank.aiokit.tasks import finish
 from sandbank.artifacts.exchange import SNAPSHOT, Description, Exchange, Manifest
@@ -39,6 +40,7 @@ class MemoryDriver:
         self.killed: list[str] = []
         self.kill_failures = 0
         self.pauses = 0
+        self.spares: list[SandboxSpec] = []
         self.pause_failure: SandbankError | None = None
         self._on_exit: Callable[[SandboxExit], None] | None = None
         self._agent: socket.socket | None = None
@@ -79,6 +81,21 @@ class MemoryDriver:
             raise NotFoundError(f"sandbox {sandbox_id} not found")
         self.kernel.snapshots[snapshot_id] = self.kernel.sandboxes.pop(sandbox_id)
         self._note(snapshot_id, memory)
+
+    async def save_layer(self, sandbox_id: str, layer_id: str) -> tuple[Path, ...]:
+        if sandbox_id not in self.kernel.sandboxes:
+            raise NotFoundError(f"sandbox {sandbox_id} not found")
+        return (*self.kernel.sandboxes[sandbox_id].layers, Path("/layers") / layer_id)
+
+    async def make_spare(self, spec: SandboxSpec) -> bool:
+        self.spares.append(spec)
+        return True
+
+    def count_spares(self, snapshot_id: str) -> int:
+        return sum(spec.snapshot_id == snapshot_id for spec in self.spares)
+
+    async def remove_spares(self, snapshot_id: str) -> None:
+        self.spares = [spec for spec in self.spares if spec.snapshot_id != snapshot_id]
 
     async def checkpoint(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         if sandbox_id not in self.kernel.sandboxes:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sandbank.aiokit.tasks import TaskGroup
-from sandbank.artifacts.builds import Build
-from sandbank.domain.errors import UnavailableError
+from sandbank.artifacts.builds import Build, StartCommand
+from sandbank.domain.errors import SandbankError, UnavailableError
 from sandbank.domain.identifiers import new_sandbox_id
 from sandbank.orchestrator.core.adoption import adopt
 from sandbank.orchestrator.core.create import Creation
@@ -17,6 +17,7 @@ from sandbank.orchestrator.core.inventory import Inventory
 from sandbank.orchestrator.core.pause import Pausing
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder
+from sandbank.orchestrator.core.spares import Spares, SparesWish
 from sandbank.orchestrator.core.status import StatusBoard
 from tests.unit.orchestrator.memory_driver import MemoryDriver
 
@@ -89,8 +90,30 @@ class MemoryEvents:
 
 
 class MemoryBuilds:
+    def __init__(self) -> None:
+        self.published = {BUILD.build_id: BUILD}
+
     def find(self, build_id: str) -> Build | None:
-        return BUILD if build_id == BUILD.build_id else None
+        return self.published.get(build_id)
+
+    def list_ids(self) -> list[str]:
+        return sorted(self.published)
+
+    def remove(self, build_id: str) -> None:
+        self.published.pop(build_id, None)
+
+
+class MemoryStarts:
+    """Notes what is started where; `failure` is what becomes of it."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, str]] = []
+        self.failure: SandbankError | None = None
+
+    async def start(self, sandbox_id: str, token: str | None, start: StartCommand, deadline_seconds: float) -> None:
+        self.started.append((sandbox_id, start.command))
+        if self.failure is not None:
+            raise self.failure
 
 
 class MemoryArtifacts:
@@ -132,11 +155,15 @@ class Node:
         self.events = MemoryEvents()
         self.removal = Removal(driver, self.inventory, self.records, self.routes, self.tasks, self.events, self.clock)
         self.artifacts = MemoryArtifacts(driver)
+        self.builds = MemoryBuilds()
+        self.starts = MemoryStarts()
         self.creation = Creation(
             driver=driver,
             inventory=self.inventory,
             status=self.status,
-            builds=MemoryBuilds(),
+            builds=self.builds,
+            starts=self.starts,
+            spares=Spares(driver, SparesWish.parse("tpl=2"), self.tasks),
             artifacts=self.artifacts,
             records=self.records,
             routes=self.routes,
@@ -156,6 +183,7 @@ class Node:
             events=self.events,
             clock=self.clock,
             artifacts=self.artifacts,
+            builds=self.builds,
         )
 
     async def start(self) -> None:

@@ -148,7 +148,7 @@ async def test_a_node_resumes_what_another_has_saved() -> None:
     assert node.creation.boots(order), "which nobody here knew before"
     await node.pausing.pause(order.sandbox_id, "again")
     assert (await node.pausing.saved(shared=False), await node.pausing.saved(shared=True)) == (
-        {"here", "elsewhere", "again"},
+        {"build", "here", "elsewhere", "again"},
         {"elsewhere"},
     )
     await node.pausing.forget("here")

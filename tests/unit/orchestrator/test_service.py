@@ -320,7 +320,7 @@ async def test_info(client: OrchestratorClient) -> None:
     info: ServiceInfoResponse = await client.info()
     assert info.node_id == "node"
     assert info.service_status == ServiceInfoStatus.Healthy
-    assert list(info.service_roles) == [ServiceInfoRole.Orchestrator]
+    assert list(info.service_roles) == [ServiceInfoRole.TemplateBuilder, ServiceInfoRole.Orchestrator]
     assert info.metric_sandboxes_running == 1
     assert info.metric_cpu_allocated == 2
     assert info.metric_memory_allocated_bytes == 512 << 20

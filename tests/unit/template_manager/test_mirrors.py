@@ -10,7 +10,7 @@ from sandbank.domain.errors import InvalidError
 from sandbank.template_manager import wiring
 from sandbank.template_manager.adapters import node_mirrors
 from sandbank.template_manager.core.apt_sources import AptSource
-from sandbank.template_manager.core.base_recipe import BaseRecipe, node_requirement
+from sandbank.template_manager.core.bootstrap_recipe import BootstrapRecipe, node_requirement
 from sandbank.template_manager.core.certificates import file_name, split_pem, without
 from sandbank.template_manager.core.mirrors import SYSTEM_BUNDLE, Mirrors, usable_in_sandboxes
 from sandbank.template_manager.settings import TemplateSettings
@@ -70,22 +70,22 @@ def test_single_settings_win_over_the_nodes(tmp_path: Path, monkeypatch: pytest.
         pip_index_url="https://node.example", pip_extra_index_urls=("https://extra.example",), certificates=(PEM.format("AAAA"),)
     )
     monkeypatch.setattr(wiring, "node_mirrors", lambda suite: theirs)
-    template = wiring.build(tmp_path, TemplateSettings(mirrors="node", pip_index_url="https://mine.example", ca_bundle=bundle))
-    mirrors = template.mirrors()
+    settings = TemplateSettings(mirrors="node", pip_index_url="https://mine.example", ca_bundle=bundle)
+    mirrors = wiring.node_settings(settings, "bookworm")
     assert mirrors.pip_index_url == "https://mine.example"
     assert mirrors.pip_extra_index_urls == ()
     assert mirrors.certificates == (PEM.format("AAAA"), PEM.format("DDDD"))
 
 
-def test_by_default_nothing_of_the_node_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_nothing_of_the_node_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDBANK_TEMPLATE_MIRRORS", "")
     monkeypatch.setattr(wiring, "node_mirrors", lambda suite: pytest.fail("asked the node"))
-    assert wiring.build(tmp_path, TemplateSettings()).mirrors().is_empty
+    assert wiring.node_settings(TemplateSettings(), "bookworm").is_empty
 
 
 def test_a_bundle_without_certificates_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match="SANDBANK_TEMPLATE_CA_BUNDLE"):
-        wiring.build(tmp_path, TemplateSettings(ca_bundle=tmp_path / "absent.pem")).mirrors()
+        wiring.node_settings(TemplateSettings(ca_bundle=tmp_path / "absent.pem"), None)
 
 
 def test_the_nodes_npm_registry_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_only_additional_certificates_of_the_node_are_taken(tmp_path: Path, monk
 
 
 def test_the_recipes_hash_names_its_layer() -> None:
-    assert BaseRecipe().layer_id == BaseRecipe().layer_id
-    assert BaseRecipe().layer_id != BaseRecipe(architecture="arm64").layer_id
-    assert BaseRecipe().layer_id != BaseRecipe(provision="true").layer_id
+    assert BootstrapRecipe().layer_id == BootstrapRecipe().layer_id
+    assert BootstrapRecipe().layer_id != BootstrapRecipe(architecture="arm64").layer_id
+    assert BootstrapRecipe().layer_id != BootstrapRecipe(script="true").layer_id
     assert node_requirement().count("--hash=sha256:") == 2

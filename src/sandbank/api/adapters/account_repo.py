@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from sqlalchemy import Select, and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -26,6 +27,11 @@ _TEAM = (
     models.Team.blocked_reason,
     team_limits.c.concurrent_sandboxes,
     team_limits.c.max_length_hours,
+    team_limits.c.concurrent_template_builds,
+    team_limits.c.max_vcpu,
+    team_limits.c.max_ram_mb,
+    team_limits.c.disk_mb,
+    team_limits.c.max_disk_size_mb,
 )
 
 
@@ -136,7 +142,7 @@ class AccountRepo:
         query = select(*_TEAM).join(team_limits, team_limits.c.id == models.Team.id).where(models.Team.id == uuid.UUID(team_id))
         return await self._team(query)
 
-    async def _team(self, query: Select[uuid.UUID, str, str, bool, bool, str | None, int, int]) -> Team | None:
+    async def _team(self, query: Select[*tuple[Any, ...]]) -> Team | None:
         with translated():
             async with self._sessions() as session:
                 row = (await session.execute(query)).first()
@@ -151,6 +157,11 @@ class AccountRepo:
             is_banned=row.is_banned,
             is_blocked=row.is_blocked,
             blocked_reason=row.blocked_reason,
+            concurrent_builds=row.concurrent_template_builds,
+            max_vcpu=row.max_vcpu,
+            max_ram_mb=row.max_ram_mb,
+            free_disk_mb=row.disk_mb,
+            max_disk_mb=row.max_disk_size_mb,
         )
 
     async def _load_user(self, token_hash: str) -> str | None:

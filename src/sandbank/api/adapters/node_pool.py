@@ -14,7 +14,7 @@ from sandbank.api.core.egress import EgressWish
 from sandbank.api.core.ports import NodeLoad, NodeUnknownError
 from sandbank.api.core.reconcile import NodeReport
 from sandbank.api.core.start import SandboxStart, Started
-from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoStatus
+from sandbank.contracts.info import ServiceInfoResponse, ServiceInfoRole, ServiceInfoStatus
 from sandbank.contracts.orchestrator import SandboxCheckpointRequest, SandboxDeleteRequest, SandboxPauseRequest, SandboxUpdateRequest
 from sandbank.domain.errors import ConflictError, ExhaustedError, NotFoundError, SandbankError
 from sandbank.domain.sandbox import Sandbox
@@ -68,7 +68,11 @@ class NodePool:
 
     def candidates(self) -> Sequence[NodeLoad]:
         """See `sandbank.api.core.ports.Nodes.candidates`."""
-        return [node.load() for node in self._nodes.values() if node.healthy]
+        return [node.load() for node in self._nodes.values() if node.healthy and _runs_sandboxes(node.info)]
+
+    def builders(self) -> Sequence[ServiceInfoResponse]:
+        """What the healthy nodes that build templates say of themselves."""
+        return [node.info for node in self._nodes.values() if node.healthy and ServiceInfoRole.TemplateBuilder in node.info.service_roles]
 
     def is_ready(self) -> bool:
         """Whether any node answers. One that is being drained counts: its sandboxes still want to be found, extended and killed."""
@@ -233,3 +237,8 @@ class NodePool:
                 await asyncio.sleep(_ABANDON_PAUSE_SECONDS)
             else:
                 return
+
+
+def _runs_sandboxes(info: ServiceInfoResponse) -> bool:
+    # Nodes that say nothing of their roles are older than these.
+    return not info.service_roles or ServiceInfoRole.Orchestrator in info.service_roles

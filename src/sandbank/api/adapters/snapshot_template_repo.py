@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from sandbank.api.adapters.saved_builds import READY, saved_build
@@ -15,7 +15,7 @@ from sandbank.api.core.team import Team
 from sandbank.db.base import utc_now
 from sandbank.db.models_templates import Env, EnvAlias, EnvBuild, EnvBuildAssignment
 from sandbank.db.models_templates import SnapshotTemplate as Row
-from sandbank.domain.errors import DeniedError, InvalidError, NotFoundError
+from sandbank.domain.errors import InvalidError
 from sandbank.domain.identifiers import new_template_id
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.template_reference import DEFAULT_TAG, TemplateReference
@@ -85,42 +85,6 @@ class SnapshotTemplateRepo:
                 names = await _names(session, ids)
                 tags = await _tags(session, ids, query.tag)
         return [SnapshotTemplate(one, names.get(one, []), tags[one], created_at) for one, created_at in found if one in tags]
-
-    async def resolve(self, team: Team, reference: TemplateReference) -> str:
-        """See `SnapshotTemplateRecords.resolve`."""
-        with translated():
-            async with self._sessions() as session:
-                found = await session.scalars(
-                    select(Env).where(Env.id.in_(await _meant(session, team, reference)), Env.deleted_at.is_(None))
-                )
-                envs = sorted(found, key=lambda env: env.id == reference.identifier)  # a name goes before an ID
-        if not envs or envs[0].source == "snapshot":
-            raise NotFoundError(f"template '{reference.name}' not found")
-        env = envs[0]
-        if str(env.team_id) != team.team_id:
-            raise DeniedError(f"You don't have access to template '{env.id}'")
-        if env.source != _SOURCE:
-            raise InvalidError(f"template '{env.id}' is no snapshot, and this release of Sandbank deletes snapshots only")
-        return env.id
-
-    async def delete(self, template_id: str) -> Sequence[tuple[str, str]]:
-        """See `SnapshotTemplateRecords.delete`. The template is marked as deleted, as all are; its names are free."""
-        builds = (
-            select(EnvBuild.cluster_node_id, EnvBuild.id)
-            .join(EnvBuildAssignment, EnvBuildAssignment.build_id == EnvBuild.id)
-            .where(EnvBuildAssignment.env_id == template_id)
-            .distinct()
-        )
-        with translated():
-            async with self._sessions.begin() as session:
-                await session.execute(update(Env).where(Env.id == template_id).values(deleted_at=utc_now()))
-                await session.execute(delete(EnvAlias).where(EnvAlias.env_id == template_id))
-                mine = [(node_id or "", build_id) for node_id, build_id in (await session.execute(builds)).all()]
-                await session.execute(delete(EnvBuildAssignment).where(EnvBuildAssignment.env_id == template_id))
-                ids = [build_id for _, build_id in mine]
-                elsewhere = set(await session.scalars(select(EnvBuildAssignment.build_id).where(EnvBuildAssignment.build_id.in_(ids))))
-        self._on_change()
-        return [(node_id, str(build_id)) for node_id, build_id in mine if build_id not in elsewhere]
 
 
 async def _find_named(session: AsyncSession, team: Team, name: SnapshotName, *, for_update: bool = False) -> Env | None:

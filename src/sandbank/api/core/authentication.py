@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -71,6 +71,27 @@ class Authenticator:
             ]
         )
 
+    async def team_or_user(self, headers: Headers) -> Team | str:
+        """As `team`, but a user's token alone stands for the user, by ID: which team they act for depends on what they ask about."""
+
+        async def as_user() -> Team | str:
+            known = await self.member_or_user(headers)
+            return known if isinstance(known, str) else known.team
+
+        return await _first(
+            [
+                ("x-api-key" in headers, lambda: self._by_key(headers["x-api-key"])),
+                ("authorization" in headers, as_user),
+                ("x-admin-token" in headers, lambda: self._by_operator_team(headers)),
+            ]
+        )
+
+    async def member_or_user(self, headers: Headers) -> Manager | str:
+        """A user's ID, or who acts for a team as its member: by an identity provider's token, the only kind that names a team."""
+        if "x-team-id" in headers and not _bearer(headers).startswith(ACCESS_TOKEN_PREFIX):
+            return await self._by_member(headers, headers["x-team-id"])
+        return await self.user(headers)
+
     async def user(self, headers: Headers) -> str:
         """The ID of the user whose access token or identity it is."""
         token = _bearer(headers)
@@ -126,6 +147,9 @@ class Authenticator:
             raise NotFoundError(f"{_ADMIN_TEAM}\nTeam not found")
         return Manager(team, None)
 
+    async def _by_operator_team(self, headers: Headers) -> Team:
+        return (await self._by_operator(headers, headers.get("x-team-id", ""))).team
+
     async def _user_of(self, token: str) -> str:
         failure = f"{_BEARER}\n{_FAILED}"
         if self._identities is None:
@@ -153,7 +177,7 @@ def _bearer(headers: Headers) -> str:
     return header.removeprefix("Bearer ").strip()
 
 
-async def _first(schemes: list[tuple[bool, Callable[[], Awaitable[T]]]]) -> T:
+async def _first(schemes: Sequence[tuple[bool, Callable[[], Awaitable[T]]]]) -> T:
     failure: SandbankError | None = None
     for is_attempted, attempt in schemes:
         if is_attempted:

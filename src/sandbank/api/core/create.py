@@ -143,7 +143,7 @@ class SandboxCreator:
             volume_mounts=mounts,
             iam_tokens=audiences,
             node_id=node_id,
-            origin_node_id=template.snapshot_node_id,
+            origin_node_id=template.origin_node_id,
             auto_pause=auto_pause,
             auto_pause_memory=request.auto_pause_memory,
             auto_resume=request.auto_resume,

@@ -39,13 +39,7 @@ class LogReader:
         self, team: Team, sandbox_id: str, cursor_ms: int | None, limit: int, *, newest_first: bool, min_level: str | None, search: str
     ) -> Sequence[LogEntry]:
         """The 7 days before the cursor, newest first, or those after it (§13.2). `InvalidError` where logs are off."""
-        now_ms = _ms(self._clock())
-        if newest_first:
-            end_ms = now_ms if cursor_ms is None else min(cursor_ms, _MAX_CURSOR_MS)
-            start_ms = max(end_ms - _ms_of(WINDOW), 0)
-        else:
-            start_ms = now_ms - _ms_of(WINDOW) if cursor_ms is None else min(cursor_ms, _MAX_CURSOR_MS)
-            end_ms = start_ms + _ms_of(WINDOW)
+        start_ms, end_ms = _window(self._clock(), cursor_ms, newest_first=newest_first)
         return await self._find(
             team, sandbox_id, start_ms, end_ms, limit=limit, newest_first=newest_first, min_level=min_level, search=search
         )
@@ -76,6 +70,21 @@ class LogReader:
             search=search,
         )
         return await self._store.find(query)
+
+
+def page_window(now: datetime, cursor_ms: int | None, *, newest_first: bool) -> tuple[int, int]:
+    """The 7 days before the cursor or behind it, in nanoseconds, the end exclusive."""
+    start_ms, end_ms = _window(now, cursor_ms, newest_first=newest_first)
+    return start_ms * _NS_PER_MS, end_ms * _NS_PER_MS
+
+
+def _window(now: datetime, cursor_ms: int | None, *, newest_first: bool) -> tuple[int, int]:
+    now_ms = _ms(now)
+    if newest_first:
+        end_ms = now_ms if cursor_ms is None else min(cursor_ms, _MAX_CURSOR_MS)
+        return max(end_ms - _ms_of(WINDOW), 0), end_ms
+    start_ms = now_ms - _ms_of(WINDOW) if cursor_ms is None else min(cursor_ms, _MAX_CURSOR_MS)
+    return start_ms, start_ms + _ms_of(WINDOW)
 
 
 def _ms(moment: datetime) -> int:

@@ -26,6 +26,15 @@ from sandbank.api.core.resume import SandboxResumer
 from sandbank.api.core.snapshot_templates import SnapshotTemplates
 from sandbank.api.core.team_secrets import Secrets
 from sandbank.api.core.team_selection import TeamSelector
+from sandbank.api.core.template_directory import TemplateCallers, TemplateOwnership
+from sandbank.api.core.template_files import TemplateFiles
+from sandbank.api.core.template_listing import TemplateLister
+from sandbank.api.core.template_progress import BuildCanceller
+from sandbank.api.core.template_removal import TemplatePublisher, TemplateRemover
+from sandbank.api.core.template_request import BuildRequester
+from sandbank.api.core.template_start import BuildStarter
+from sandbank.api.core.template_status import BuildReader
+from sandbank.api.core.template_tags import TemplateTags
 from sandbank.api.core.volume_content import VolumeContent
 from sandbank.api.core.volumes import Volumes
 
@@ -44,6 +53,17 @@ class Operations:
     forker: SandboxForker
     paused: PausedSandboxes
     snapshot_templates: SnapshotTemplates
+    template_callers: TemplateCallers
+    template_ownership: TemplateOwnership
+    build_requester: BuildRequester
+    build_starter: BuildStarter
+    build_reader: BuildReader
+    build_canceller: BuildCanceller
+    template_files: TemplateFiles
+    template_lister: TemplateLister
+    template_publisher: TemplatePublisher
+    template_remover: TemplateRemover
+    template_tags: TemplateTags
     lister: SandboxLister
     sandboxes: Sandboxes
     teams: TeamLister

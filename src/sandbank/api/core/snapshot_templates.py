@@ -1,4 +1,4 @@
-"""Snapshots that are templates: taken of a running sandbox, listed, and let go of again (REST contract §9.1–§9.3)."""
+"""Snapshots that are templates: taken of a running sandbox, and listed (REST contract §9.1, §9.2)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Protocol
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.checkpoint import Checkpointer, Purpose
 from sandbank.api.core.pagination import Cursor
-from sandbank.api.core.ports import PausedQuery, Sandboxes, SnapshotNodes, Snapshots
+from sandbank.api.core.ports import SnapshotNodes
 from sandbank.api.core.team import Team
-from sandbank.domain.errors import ConflictError, InternalError, InvalidError, SandbankError
+from sandbank.domain.errors import ConflictError, InternalError, InvalidError
 from sandbank.domain.sandbox import Sandbox
 from sandbank.domain.template_reference import DEFAULT_TAG, TemplateReference, parse_template_reference
 
@@ -69,12 +69,6 @@ class SnapshotTemplateRecords(Protocol):
 
     async def list(self, team: Team, query: SnapshotQuery) -> Sequence[SnapshotTemplate]: ...
 
-    async def resolve(self, team: Team, reference: TemplateReference) -> str:
-        """The ID of the team's snapshot template; `NotFoundError`, `DeniedError` for the ID of another team's, `InvalidError`."""
-
-    async def delete(self, template_id: str) -> Sequence[tuple[str, str]]:
-        """Forget it and its names: for each of its saves, the node that has it and the build."""
-
 
 def parse_snapshot_name(team: Team, text: str) -> SnapshotName:
     """What a client calls a snapshot that is to be taken; `InvalidError`."""
@@ -107,15 +101,11 @@ class SnapshotTemplates:
         *,
         records: SnapshotTemplateRecords,
         checkpointer: Checkpointer,
-        sandboxes: Sandboxes,
-        snapshots: Snapshots,
         nodes: SnapshotNodes,
         tasks: TaskGroup,
     ) -> None:
         self._records = records
         self._checkpointer = checkpointer
-        self._sandboxes = sandboxes
-        self._snapshots = snapshots
         self._nodes = nodes
         self._tasks = tasks
 
@@ -139,23 +129,6 @@ class SnapshotTemplates:
         last = found[query.limit - 1]
         return found[: query.limit], Cursor(last.created_at, last.template_id)
 
-    async def delete(self, team: Team, text: str) -> None:
-        """Forget a snapshot by any of its names, whatever the tag; `InvalidError` while sandboxes made of it are there.
-
-        `NotFoundError`; `DeniedError` for the ID of another team's template; `InvalidError` for a template that is no snapshot.
-        """
-        try:
-            reference = parse_template_reference(text)
-        except InvalidError as error:
-            raise InvalidError(f"Invalid template ID: {error.message}") from error
-        template_id = await self._records.resolve(team, reference)
-        if any(sandbox.template_id == template_id for sandbox in await self._sandboxes.list_team(team.team_id)):
-            raise _in_use(template_id, "running")
-        if await self._snapshots.list_team(team.team_id, PausedQuery(template_id=template_id, limit=1)):
-            raise _in_use(template_id, "paused")
-        for node_id, build_id in await self._records.delete(template_id):
-            self._nodes.discard(node_id, build_id)
-
     async def _take(self, team: Team, sandbox_id: str, name: SnapshotName | None, memory: bool) -> SnapshotTemplate:
         build_id = str(uuid.uuid4())
         sandbox = await self._checkpointer.take(team, sandbox_id, build_id, _PURPOSE, memory=memory)
@@ -173,7 +146,3 @@ class SnapshotTemplates:
             if not is_noted:
                 self._nodes.discard(sandbox.node_id, build_id)
         return taken
-
-
-def _in_use(template_id: str, state: str) -> SandbankError:
-    return InvalidError(f"cannot delete template '{template_id}' because there are {state} sandboxes using it")

@@ -10,7 +10,7 @@ from sandbank.domain.errors import DeniedError
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A team and what it may use."""
+    """A team and what it may use. Sizes in MiB."""
 
     team_id: str
     slug: str
@@ -20,6 +20,11 @@ class Team:
     is_banned: bool = False
     is_blocked: bool = False
     blocked_reason: str | None = None
+    concurrent_builds: int = 20
+    max_vcpu: int = 8
+    max_ram_mb: int = 8192
+    free_disk_mb: int = 512  # what a build gets beyond what its files take
+    max_disk_mb: int = 25600
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,3 +19,4 @@ class Template:
     kernel_version: str = ""
     firecracker_version: str = ""
     snapshot_node_id: str | None = None  # of a snapshot: the node that has it
+    origin_node_id: str | None = None  # the node that has it for certain, where that matters

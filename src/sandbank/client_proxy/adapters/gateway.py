@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from sandbank.client_proxy.adapters.connect import connect_to
+from sandbank.proxy.address import connect_to
 from sandbank.proxy.head import RequestHead
 from sandbank.proxy.origin import Origin, OriginPolicy
 from sandbank.proxy.page import Page

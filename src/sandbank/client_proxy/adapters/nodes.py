@@ -8,10 +8,10 @@ from typing import Any
 
 import structlog
 
-from sandbank.client_proxy.adapters.connect import connect_to
 from sandbank.client_proxy.adapters.resume import Resumer, knock_of, problem_of
 from sandbank.domain.errors import SandbankError
 from sandbank.proxy import page
+from sandbank.proxy.address import connect_to
 from sandbank.proxy.head import RequestHead
 from sandbank.proxy.local import direct_host, target_of
 from sandbank.proxy.origin import NODE_POLICY, Origin

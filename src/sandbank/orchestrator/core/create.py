@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from sandbank.artifacts.builds import Build
-from sandbank.domain.errors import ConflictError, DeadlineError, ExhaustedError, InternalError, SandbankError
+from sandbank.aiokit.tasks import finish
+from sandbank.artifacts.builds import Build, memory_name
+from sandbank.domain.errors import (
+    ConflictError,
+    DeadlineError,
+    ExhaustedError,
+    InternalError,
+    InvalidError,
+    SandbankError,
+    UnavailableError,
+)
 from sandbank.orchestrator.core.events import CREATED, RESUMED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory, Start
-from sandbank.orchestrator.core.ports import Artifacts, Builds, Clock, Events, Routes, SandboxRecords
+from sandbank.orchestrator.core.ports import Artifacts, Builds, Clock, Events, Routes, SandboxRecords, Starts
 from sandbank.orchestrator.core.removal import Removal
 from sandbank.orchestrator.core.sandbox import RunningSandbox, SandboxOrder, limits_of, running_from
+from sandbank.orchestrator.core.spares import Spares
 from sandbank.orchestrator.core.status import StatusBoard
 from sandbank.runtime.driver import AgentInit, Driver, SandboxSpec, VolumeMount
 
@@ -32,6 +43,8 @@ class Creation:
         status: StatusBoard,
         builds: Builds,
         artifacts: Artifacts,
+        starts: Starts,
+        spares: Spares,
         records: SandboxRecords,
         routes: Routes,
         removal: Removal,
@@ -45,6 +58,8 @@ class Creation:
         self._status = status
         self._builds = builds
         self._artifacts = artifacts
+        self._starts = starts
+        self._spares = spares
         self._records = records
         self._routes = routes
         self._removal = removal
@@ -71,9 +86,16 @@ class Creation:
             del self._inventory.starting[order.sandbox_id]
 
     async def _find(self, order: SandboxOrder) -> None:
-        """Have its files here, if anybody has them."""
-        if not (self._driver.has_snapshot(order.build_id) if order.resumes else self._builds.find(order.build_id) is not None):
-            await self._artifacts.fetch(order.build_id)
+        """Have its files here, if anybody has them, and the memory of what its template starts with."""
+        if order.resumes:
+            if not self._driver.has_snapshot(order.build_id):
+                await self._artifacts.fetch(order.build_id)
+            return
+        build = self._builds.find(order.build_id)
+        if build is None and await self._artifacts.fetch(order.build_id):
+            build = self._builds.find(order.build_id)
+        if build is not None and build.start is not None and not self._driver.has_snapshot(memory_name(build.build_id)):
+            await self._artifacts.fetch(memory_name(build.build_id))
 
     def boots(self, order: SandboxOrder) -> bool:
         """Whether what was created started from the files of a snapshot, and without its memory."""
@@ -93,13 +115,38 @@ class Creation:
                 if (removing := self._inventory.ending.get(order.sandbox_id)) is not None:
                     await asyncio.wait({removing})
                 _check_not_doomed(start)
-                await self._driver.create(spec)
+                await self._create(order, spec)
         except TimeoutError as error:
             if waiting:
                 raise ExhaustedError("too many sandboxes starting on this node, please retry") from error
             raise DeadlineError(f"failed to create sandbox: not ready within {DEADLINE_SECONDS:.0f} seconds") from error
         except InternalError as error:
             raise InternalError(f"failed to create sandbox: {error.message}") from error
+
+    async def _create(self, order: SandboxOrder, spec: SandboxSpec) -> None:
+        """With what its template starts with running: from memory, or where that cannot be, started now."""
+        build = None if order.resumes else self._builds.find(order.build_id)
+        if build is None or build.start is None or not build.start.command:
+            await self._driver.create(spec)
+            return
+        # Its memory knows of no volumes: then it boots, and starts what it starts with them there.
+        if not spec.volumes and self._driver.has_memory(memory_name(build.build_id)):
+            try:
+                await self._driver.create(replace(spec, snapshot_id=memory_name(build.build_id)))
+                self._spares.used(spec, memory_name(build.build_id))
+                return
+            except (UnavailableError, InternalError, ConflictError) as error:
+                self._log.warning(
+                    "a template's memory was not used", sandbox_id=order.sandbox_id, build_id=build.build_id, error=error.message
+                )
+        await self._driver.create(spec)
+        try:
+            await self._starts.start(order.sandbox_id, order.access_token, build.start, DEADLINE_SECONDS)
+        except BaseException as error:
+            await finish(self._driver.kill(order.sandbox_id))
+            if isinstance(error, InvalidError):
+                raise InternalError(error.message) from error
+            raise
 
     def _admit(self, order: SandboxOrder, start: Start) -> RunningSandbox:
         try:

@@ -7,10 +7,11 @@ import asyncio
 import structlog
 
 from sandbank.aiokit.tasks import TaskGroup
+from sandbank.artifacts.builds import memory_name
 from sandbank.domain.errors import ConflictError, NotFoundError, SandbankError
 from sandbank.orchestrator.core.events import CHECKPOINTED, PAUSED, LifecycleEvent
 from sandbank.orchestrator.core.inventory import Inventory
-from sandbank.orchestrator.core.ports import Artifacts, Clock, Events, Routes, SandboxRecords
+from sandbank.orchestrator.core.ports import Artifacts, Builds, Clock, Events, Routes, SandboxRecords
 from sandbank.orchestrator.core.sandbox import RunningSandbox
 from sandbank.runtime.driver import Driver
 
@@ -29,6 +30,7 @@ class Pausing:
         events: Events,
         clock: Clock,
         artifacts: Artifacts,
+        builds: Builds,
     ) -> None:
         self._driver = driver
         self._inventory = inventory
@@ -38,6 +40,7 @@ class Pausing:
         self._events = events
         self._clock = clock
         self._artifacts = artifacts
+        self._builds = builds
         self._log = structlog.get_logger("sandbank.orchestrator")
 
     async def pause(self, sandbox_id: str, build_id: str, *, memory: bool = True) -> None:
@@ -74,13 +77,16 @@ class Pausing:
         self._log.info("sandbox saved", sandbox_id=sandbox_id, build_id=build_id)
 
     async def forget(self, build_id: str) -> None:
-        """Remove a snapshot, also where it is shared. Idempotent."""
-        await self._driver.remove_snapshot(build_id)
-        self._artifacts.forget(build_id)
+        """Remove a snapshot or a template's build, also where it is shared. Idempotent."""
+        names = [build_id, memory_name(build_id)] if build_id in self._builds.list_ids() else [build_id]
+        self._builds.remove(build_id)
+        for name in names:
+            await self._driver.remove_snapshot(name)
+            self._artifacts.forget(name)
 
     async def saved(self, *, shared: bool) -> set[str]:
-        """The snapshots of this node, or those in the storage that it shares with others; `UnavailableError` when that does not answer."""
-        return await self._artifacts.list_snapshots() if shared else set(self._driver.snapshot_names())
+        """The snapshots and builds of this node, or the shared storage's snapshots; `UnavailableError` if that does not answer."""
+        return await self._artifacts.list_snapshots() if shared else {*self._driver.snapshot_names(), *self._builds.list_ids()}
 
     async def _pause(self, sandbox: RunningSandbox, build_id: str, memory: bool) -> SandbankError | None:
         """What everybody who waits is told; the sandbox runs on unless that is nothing."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from sandbank.artifacts.builds import Build
+from sandbank.artifacts.builds import Build, StartCommand
 from sandbank.domain.log_record import LogRecord
 from sandbank.orchestrator.core.events import LifecycleEvent
 from sandbank.orchestrator.core.sandbox import RunningSandbox
@@ -18,6 +18,18 @@ class Builds(Protocol):
     """The templates' files on this node."""
 
     def find(self, build_id: str) -> Build | None: ...
+
+    def list_ids(self) -> list[str]: ...
+
+    def remove(self, build_id: str) -> None:
+        """Idempotent."""
+
+
+class Starts(Protocol):
+    """What templates start with."""
+
+    async def start(self, sandbox_id: str, token: str | None, start: StartCommand, deadline_seconds: float) -> None:
+        """Return when it runs and is ready; `InvalidError` when it fails, `UnavailableError` when the sandbox ends."""
 
 
 class Artifacts(Protocol):

@@ -43,6 +43,8 @@ class NodeIdentity:
     started_at: datetime
     processor: Processor
     labels: tuple[str, ...] = ()
+    runs_sandboxes: bool = True
+    builds_templates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,10 @@ class InfoEndpoints:
     inventory: Inventory
     load: Callable[[], MachineLoad]
 
+    def _roles(self) -> list[ServiceInfoRole]:
+        runs, builds = self.identity.runs_sandboxes, self.identity.builds_templates
+        return [*([ServiceInfoRole.TemplateBuilder] if builds else []), *([ServiceInfoRole.Orchestrator] if runs else [])]
+
     async def info(self, request: Empty) -> ServiceInfoResponse:
         """From memory alone: the API asks every node all the time."""
         identity, processor, load, inventory = self.identity, self.identity.processor, self.load(), self.inventory
@@ -63,7 +69,7 @@ class InfoEndpoints:
             service_version=identity.version,
             service_commit=identity.commit,
             service_status=_TO_WIRE[self.status.status],
-            service_roles=[ServiceInfoRole.Orchestrator],
+            service_roles=self._roles(),
             service_startup=to_timestamp(identity.started_at),
             machine_info=MachineInfo(
                 cpu_architecture=processor.architecture,

@@ -57,6 +57,7 @@ class Http2Connection(asyncio.Protocol):
         "_opened_at",
         "_owner",
         "_reading",
+        "_secure",
         "_settled",
         "_streams",
         "_waiting",
@@ -78,6 +79,7 @@ class Http2Connection(asyncio.Protocol):
         self._write_paused = False
         self._reading = True
         self._deaf = False
+        self._secure = False
         self._settled = False
         self._first: Upgrade | None = None
         self._draining = False
@@ -132,6 +134,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _start(self, transport: asyncio.Transport) -> None:
         self.transport = transport
+        self._secure = transport.get_extra_info("sslcontext") is not None
         transport.set_protocol(self)
         self._liveness = Liveness(transport, self._around.limits, self._opened_at)
         transport.set_write_buffer_limits(high=self._around.limits.buffer_bytes)
@@ -295,6 +298,7 @@ class Http2Connection(asyncio.Protocol):
         if head.method == b"CONNECT":
             self._refuse(stream_id, 405, "Method not allowed", ended=ended)
             return
+        head.secure = self._secure
         grpc = is_grpc(head)
         stream = self._streams[stream_id] = Http2Stream(self, stream_id, head, ended=ended, raw=grpc)
         has_body = head.chunked or head.content_length > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 
 from sandbank.runtime.linux import mounts
@@ -48,6 +49,8 @@ def enter(
     root = stage.ROOT
     # Inside the user namespace: outside, the mounter's uid would be unmapped and the upper layer read-only.
     mounts.mount("overlay", root, "overlay", mounts.MS_NODEV, stage.overlay_options(layer_count))
+    for name in ("dev", "proc", "sys"):
+        _have_directory(f"{root}/{name}")
     mounts.bind(stage.DEVICES, f"{root}/dev", recursive=True)
     mounts.bind(stage.SYSTEM, f"{root}/sys", recursive=True)
     # Before the pivot: the kernel wants to see a whole /proc before it gives out another.
@@ -68,6 +71,17 @@ def enter(
     _write("/etc/hostname", f"{hostname}\n")
     _write("/etc/hosts", f"127.0.0.1\tlocalhost {hostname}\n::1\tlocalhost ip6-localhost ip6-loopback\n")
     _write("/etc/resolv.conf", "nameserver 8.8.8.8\n")
+
+
+def _have_directory(path: str) -> None:
+    """To mount something at: an image may lack it, and a link there would lead to the node's files."""
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            return
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    os.mkdir(path, 0o755)
 
 
 def _show_volumes(root: str, paths: Sequence[str]) -> None:

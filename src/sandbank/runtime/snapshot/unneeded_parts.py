@@ -10,13 +10,17 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sandbank.artifacts.builds import BuildStore
+from sandbank.artifacts.layer_index import LayerIndex
 from sandbank.artifacts.shared_parts import BUNDLES, LAYERS, TRASH, SharedParts
 from sandbank.domain.errors import InternalError
 from sandbank.runtime.linux.trees import remove_tree
+from sandbank.runtime.snapshot.saved_layers import SavedLayers
 from sandbank.runtime.snapshot.store import SnapshotStore
 
 # What has just been put in place is about to be referred to.
 _YOUNG_SECONDS = 24 * 3600.0
+# Steps of builds that nobody has repeated for that long are built anew.
+_CACHE_SECONDS = 14 * 24 * 3600.0
 
 
 def remove_unneeded(data_dir: Path, store: SnapshotStore, bundles: Collection[str], layers: Collection[str]) -> list[str]:
@@ -37,14 +41,18 @@ def remove_unneeded(data_dir: Path, store: SnapshotStore, bundles: Collection[st
         if facts is not None:
             needed.add(f"{BUNDLES}/{facts.bundle}")
             needed.update(_layers(facts.layers), ("/".join(path.split("/")[:2]) for path in facts.files.values()))
-    shared, removed = SharedParts(data_dir), []
+    needed.update(_layers(LayerIndex(data_dir / "artifacts").keep(_CACHE_SECONDS)))
+    shared, saved, removed = SharedParts(data_dir), SavedLayers(data_dir), []
     for kind in (LAYERS, BUNDLES):
         top = shared.place_of(f"{kind}/x").parent
         for name in _old(top):
             if f"{kind}/{name}" not in needed:
-                aside = top / f"{TRASH}{uuid.uuid4().hex}"
-                (top / name).rename(aside)
-                remove_tree(aside)
+                if (top / name).is_symlink():
+                    saved.remove(name)
+                else:
+                    aside = top / f"{TRASH}{uuid.uuid4().hex}"
+                    (top / name).rename(aside)
+                    remove_tree(aside)
                 removed.append(f"{kind}/{name}")
     return removed
 

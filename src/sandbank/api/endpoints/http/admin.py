@@ -22,9 +22,10 @@ async def kill_sandboxes(request: Request, _operator: CallingOperator, team_id: 
 
 @router.post("/admin/teams/{team_id}/builds/cancel")
 async def cancel_builds(request: Request, _operator: CallingOperator, team_id: str) -> Response:
-    """This release builds no templates over the API, so there are none to cancel."""
-    await operations(request).team_selector.get(unquote(team_id))
-    return JSONResponse({"cancelledCount": 0, "failedCount": 0})
+    """End all builds of a team's that wait or are in progress."""
+    team = await operations(request).team_selector.get(unquote(team_id))
+    cancelled, failed = await operations(request).build_canceller.cancel_all(team.team_id)
+    return JSONResponse({"cancelledCount": cancelled, "failedCount": failed})
 
 
 @router.get("/admin/sandboxes/running-counts")

@@ -25,6 +25,10 @@ from sandbank.api.endpoints.http import (
     snapshots,
     team_secrets,
     teams,
+    template_builds,
+    template_files,
+    template_tags,
+    templates,
     volume_content,
     volumes,
 )
@@ -75,6 +79,9 @@ def build_api() -> FastAPI:
     app.add_exception_handler(HTTPException, errors.on_no_route)
     for router in (metrics.router, sandboxes.router, lifecycle.router, snapshots.router, network.router, logs.router, teams.router):
         app.include_router(router)
+    # Fixed segments before parameters (§26): tags and aliases are no templates.
+    for router in (template_tags.router, templates.router, template_builds.router, template_files.router):
+        app.include_router(router)
     for router in (
         volumes.router,
         volume_content.router,
@@ -91,11 +98,15 @@ def build_api() -> FastAPI:
     return app
 
 
-def build_application(operations: Operations, domain: str | None) -> ASGIApp:
-    """Everything between the HTTP server and the core. `domain` is what clients build sandbox addresses from, if not their own."""
+def build_application(operations: Operations, domain: str | None, upload_base_url: str | None = None) -> ASGIApp:
+    """Everything between the HTTP server and the core. `domain` is what clients build sandbox addresses from, if not their own.
+
+    `upload_base_url` is where clients reach this API with archives, if not where they reach it otherwise.
+    """
     app = build_api()
     app.state.operations = operations
     app.state.domain = domain
+    app.state.upload_base_url = upload_base_url
     open_to_browsers = CORSMiddleware(
         app, allow_origins=["*"], allow_methods=_METHODS, allow_headers=_REQUEST_HEADERS, expose_headers=_EXPOSED_HEADERS
     )

@@ -15,7 +15,7 @@ from sandbank.domain.errors import SandbankError
 EXTRA_HEADERS = "sandbank.extra_headers"
 """Where in a request's scope inner layers leave headers for the answer, whichever it will be."""
 
-FILES = "/volumecontent/"
+FILES = ("/volumecontent/", "/upload")
 _REQUEST_SECONDS = 70.0
 _FILE_SECONDS = 3600.0
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -79,7 +79,7 @@ class RequestBoundary:
 
 
 def seconds_for(path: str, seconds: float) -> float:
-    """How long a request may take: files of volumes take as long as they are large, for an hour, like the clients' own patience."""
+    """How long a request may take: files take as long as they are large, for an hour, like the clients' own patience."""
     return _FILE_SECONDS if path.startswith(FILES) else seconds
 
 

@@ -11,7 +11,10 @@ from sandbank.api.core.authentication import Manager
 from sandbank.api.core.operations import Operations
 from sandbank.api.core.rate_limits import RateLimitedError, whole_seconds
 from sandbank.api.core.team import Team, require_allowed
+from sandbank.api.core.template_directory import TemplateCaller
 from sandbank.api.endpoints.http.boundary import EXTRA_HEADERS
+from sandbank.api.endpoints.http.errors import OLD_COMMAND_LINE
+from sandbank.domain.errors import NotFoundError
 from sandbank.domain.identifiers import parse_sandbox_id
 from sandbank.domain.rate_limit import RateVerdict
 
@@ -24,11 +27,11 @@ def operations(request: Request) -> Operations:
 
 async def _team(request: Request) -> Team:
     team = await operations(request).authenticator.team(request.headers)
-    await _admit(request, team)
+    await admit(request, team)
     return team
 
 
-async def _admit(request: Request, team: Team) -> None:
+async def admit(request: Request, team: Team) -> None:
     """What a team may do, and how often (REST contract §1: limits come before the gate)."""
     route = request.scope["route"].path
     try:
@@ -68,8 +71,27 @@ async def _member_or_operator(request: Request) -> Manager:
 
 async def _manager(request: Request, *, operators: bool) -> Manager:
     manager = await operations(request).authenticator.manager(request.headers, operators=operators)
-    await _admit(request, manager.team)
+    await admit(request, manager.team)
     return manager
+
+
+async def _template_caller(request: Request) -> TemplateCaller:
+    known = await operations(request).authenticator.team_or_user(request.headers)
+    caller = await template_user(request, known, request.query_params.get("teamID")) if isinstance(known, str) else TemplateCaller(known)
+    await admit(request, caller.team)
+    return caller
+
+
+async def _image_caller(request: Request) -> Manager | str:
+    if request.headers.get("content-type", "").startswith("multipart/"):
+        raise NotFoundError(OLD_COMMAND_LINE)
+    return await operations(request).authenticator.member_or_user(request.headers)
+
+
+async def template_user(request: Request, user_id: str, team_id: str | None) -> TemplateCaller:
+    """A user who asks about the template in the path, if there is one."""
+    template_id = request.path_params.get("template_id")
+    return await operations(request).template_callers.user(user_id, unquote(template_id) if template_id else None, team_id)
 
 
 async def _operator(request: Request) -> None:
@@ -81,6 +103,8 @@ CallingUser = Annotated[str, Depends(_user)]
 IdentifiedUser = Annotated[str, Depends(_identified_user)]
 CallingMember = Annotated[Manager, Depends(_member)]
 CallingManager = Annotated[Manager, Depends(_member_or_operator)]
+TemplateCalling = Annotated[TemplateCaller, Depends(_template_caller)]
+ImageCalling = Annotated[Manager | str, Depends(_image_caller)]
 CallingOperator = Annotated[None, Depends(_operator)]
 
 

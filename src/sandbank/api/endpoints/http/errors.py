@@ -17,6 +17,10 @@ from sandbank.servicekit.http_status import STATUS_OF_CATEGORY, status_of
 _UNAVAILABLE_SECONDS = 1
 
 
+OLD_COMMAND_LINE = "Endpoint deprecated please update your CLI to the latest version"
+"""To those that send forms to templates' routes (REST contract §2)."""
+
+
 class BodyTooLargeError(InvalidError):
     """The request's body exceeds what is read."""
 
@@ -100,7 +104,7 @@ async def on_no_route(request: Request, error: Exception) -> JSONResponse:
     if path.startswith(("/instances", "/envs")):
         return error_response(404, "Endpoints are deprecated, please update your SDK to use the new endpoints.")
     if path.startswith("/templates") and request.headers.get("content-type", "").startswith("multipart/"):
-        return error_response(404, "Endpoint deprecated please update your CLI to the latest version")
+        return error_response(404, OLD_COMMAND_LINE)
     if error.status_code in (404, 405):
         return error_response(404, "validation error: no matching operation was found")
     return error_response(error.status_code, str(error.detail))

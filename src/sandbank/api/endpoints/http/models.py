@@ -9,17 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field
 Seconds = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """What all have in common."""
+
     model_config = ConfigDict(strict=True, extra="ignore", populate_by_name=True)
 
 
-class AutoResume(_Body):
+class AutoResume(Body):
     """Whether traffic wakes a paused sandbox."""
 
     enabled: bool
 
 
-class ProxyTls(_Body):
+class ProxyTls(Body):
     """TLS to an egress proxy."""
 
     enabled: bool
@@ -27,7 +29,7 @@ class ProxyTls(_Body):
     ca_cert: str | None = Field(None, alias="caCert")
 
 
-class EgressProxy(_Body):
+class EgressProxy(Body):
     """A SOCKS5 proxy."""
 
     address: str
@@ -36,19 +38,19 @@ class EgressProxy(_Body):
     tls: ProxyTls | None = None
 
 
-class Transform(_Body):
+class Transform(Body):
     """Headers to set."""
 
     headers: dict[str, str] | None = None
 
 
-class NetworkRule(_Body):
+class NetworkRule(Body):
     """What happens to requests to a domain."""
 
     transform: Transform | None = None
 
 
-class Egress(_Body):
+class Egress(Body):
     """The way out, as far as types go; the rules are the core's."""
 
     allow_out: list[str] | None = Field(None, alias="allowOut")
@@ -72,27 +74,27 @@ class NetworkUpdate(Egress):
     allow_internet_access: bool | None = None
 
 
-class VolumeMount(_Body):
+class VolumeMount(Body):
     """A volume and where to mount it."""
 
     name: str
     path: str
 
 
-class IamToken(_Body):
+class IamToken(Body):
     """What a workload token is for."""
 
     token_type: str = Field("", alias="tokenType")
     audience: str = ""
 
 
-class Iam(_Body):
+class Iam(Body):
     """Workload tokens, by name."""
 
     tokens: dict[str, IamToken] | None = None
 
 
-class _Create(_Body):
+class _Create(Body):
     template_id: str = Field(alias="templateID")
     timeout: Seconds | None = None
     metadata: dict[str, str] | None = None
@@ -116,41 +118,41 @@ class CreateV2(_Create):
     """`POST /v2/sandboxes`: always secure."""
 
 
-class ConnectV1(_Body):
+class ConnectV1(Body):
     """`POST /sandboxes/{id}/connect`."""
 
     timeout: Seconds
     memory: bool | None = None
 
 
-class ConnectV2(_Body):
+class ConnectV2(Body):
     """`POST /v2/sandboxes/{id}/connect`; the body may be absent."""
 
     timeout: Seconds | None = None
     memory: bool | None = None
 
 
-class Pause(_Body):
+class Pause(Body):
     """`POST /sandboxes/{id}/pause`; the body may be absent."""
 
     memory: bool | None = None
 
 
-class Fork(_Body):
+class Fork(Body):
     """`POST /sandboxes/{id}/fork`; the body may be absent."""
 
     timeout: Seconds | None = None
     count: int = Field(1, ge=1, le=100)
 
 
-class NewSnapshot(_Body):
+class NewSnapshot(Body):
     """`POST /sandboxes/{id}/snapshots`."""
 
     name: str | None = None
     memory: bool | None = None
 
 
-class Resume(_Body):
+class Resume(Body):
     """`POST /sandboxes/{id}/resume`; the body may be absent."""
 
     timeout: Seconds | None = None
@@ -158,25 +160,25 @@ class Resume(_Body):
     memory: bool | None = None
 
 
-class Timeout(_Body):
+class Timeout(Body):
     """`POST /sandboxes/{id}/timeout`."""
 
     timeout: Seconds
 
 
-class Named(_Body):
+class Named(Body):
     """What makes or renames an API key or access token."""
 
     name: str
 
 
-class NewVolume(_Body):
+class NewVolume(Body):
     """`POST /volumes`."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", max_length=250)]
 
 
-class NewSecret(_Body):
+class NewSecret(Body):
     """`POST /secrets`."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]+$", min_length=1, max_length=128)]
@@ -184,7 +186,7 @@ class NewSecret(_Body):
     metadata: dict[str, str] | None = None
 
 
-class SecretUpdate(_Body):
+class SecretUpdate(Body):
     """`POST /secrets/{id}`."""
 
     value: str = Field(repr=False)
@@ -194,7 +196,7 @@ class SecretUpdate(_Body):
 OwnerNumber = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
-class VolumeEntryChange(_Body):
+class VolumeEntryChange(Body):
     """`PATCH /volumecontent/{id}/path`."""
 
     uid: OwnerNumber | None = None
@@ -202,14 +204,14 @@ class VolumeEntryChange(_Body):
     mode: OwnerNumber | None = None
 
 
-class NodeStatusChange(_Body):
+class NodeStatusChange(Body):
     """`POST /nodes/{id}`."""
 
     status: Literal["ready", "draining", "connecting", "unhealthy", "standby"]
     cluster_id: str | None = Field(None, alias="clusterID")
 
 
-class Refresh(_Body):
+class Refresh(Body):
     """`POST /sandboxes/{id}/refreshes`."""
 
     duration: Annotated[int, Field(ge=0, le=3600)] | None = None

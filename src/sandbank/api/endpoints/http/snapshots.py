@@ -1,9 +1,8 @@
-"""Snapshots that are templates (rest-api contract §9.1–§9.3)."""
+"""Snapshots that are templates (rest-api contract §9.1, §9.2)."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
-from urllib.parse import unquote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -49,13 +48,6 @@ async def list_all(
     if following is not None:
         response.headers["X-Next-Token"] = encode_cursor(following, ascending=False)
     return response
-
-
-@router.delete("/templates/{template_id}", status_code=204)
-async def delete(request: Request, team: CallingTeam, template_id: str) -> Response:
-    """Forget a snapshot; other templates cannot be deleted yet."""
-    await operations(request).snapshot_templates.delete(team, unquote(template_id))
-    return Response(status_code=204)
 
 
 def _shape(snapshot: SnapshotTemplate) -> dict[str, Any]:

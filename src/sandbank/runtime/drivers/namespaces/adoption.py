@@ -33,7 +33,7 @@ def sort_out(homes: Homes, groups: Groups) -> Found:
     for record in homes.records():
         if not record.frozen and _lives(record):
             found.alive.append(record)
-    keep = {record.sandbox_id for record in found.alive}
+    keep = {name for record in found.alive for name in (record.sandbox_id, record.group_name)}
     for name in sorted({*homes.names(), *groups.names()} - keep):
         _remove(name, groups, homes)
         found.reclaimed.append(name)
@@ -59,11 +59,11 @@ def end(record: Record, groups: Groups, homes: Homes) -> None:
     """End a sandbox that runs but cannot be adopted, and remove what is left of it. Blocks."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(record.pid, signal.SIGKILL)
-    _remove(record.sandbox_id, groups, homes)
+    _remove(record.sandbox_id, groups, homes, record.group_name)
 
 
-def _remove(name: str, groups: Groups, homes: Homes) -> None:
-    group = groups.group(name)
+def _remove(name: str, groups: Groups, homes: Homes, group_name: str = "") -> None:
+    group = groups.group(group_name or name)
     with contextlib.suppress(OSError):
         group.thaw()  # who is frozen does not die
     _end_all(group.pids)

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -31,7 +32,7 @@ from sandbank.runtime.drivers.namespaces.heaps import Heaps
 from sandbank.runtime.drivers.namespaces.home import Homes, Record
 from sandbank.runtime.drivers.namespaces.probe import probe_agent
 from sandbank.runtime.drivers.namespaces.processors import Processors
-from sandbank.runtime.drivers.namespaces.running import Running
+from sandbank.runtime.drivers.namespaces.running import HomeName, Running
 from sandbank.runtime.drivers.namespaces.saves import Afterwards, Place, Saves
 from sandbank.runtime.drivers.namespaces.settings import NamespaceSettings
 from sandbank.runtime.drivers.namespaces.spawn_request import SpawnRequest
@@ -129,7 +130,7 @@ class NamespaceDriver:
         )
         for record in found.alive:
             try:
-                self._groups.group(record.sandbox_id).thaw()  # should a pause have come no further
+                self._groups.group(record.group_name).thaw()  # should a pause have come no further
                 self._adopt(record, self._pool.adopted(record.slot))
             except NotFoundError:  # its network is gone, so nothing will ever reach it
                 adoption.end(record, self._groups, self._homes)
@@ -195,12 +196,17 @@ class NamespaceDriver:
 
     async def _thaw(self, spec: SandboxSpec) -> Running | None:
         """The sandbox, if it is still in memory and goes on well; what is on disk is as good otherwise."""
-        running = None if spec.boots else self._frozen.take(spec.snapshot_id, spec.sandbox_id)
+        if spec.boots or spec.snapshot_id is None:
+            return None
+        running = self._frozen.take(spec.snapshot_id, spec.sandbox_id)
+        running = running or self._frozen.take_spare(spec.snapshot_id, spec.limits.vcpu)
         if running is None:
             return None
         asyncio.get_running_loop().remove_reader(running.pidfd)
         try:
             spec, facts = await self._saves.find(spec)
+            if running.spare_of is not None:
+                facts = self._name(running, spec.sandbox_id, facts)
             await self._pool.set_egress(running.slot, spec.sandbox_id, spec.egress)
             running.group.thaw()
             with self._tracer.span("envd-init", sandbox_id=spec.sandbox_id):
@@ -216,8 +222,47 @@ class NamespaceDriver:
                 raise
             _log.warning("a sandbox in memory did not go on", sandbox_id=spec.sandbox_id, error=str(error))
             return None
-        running.record, running.is_saved = record, False
+        running.record, running.is_saved, running.spare_of = record, False, None
         return running
+
+    def _name(self, running: Running, sandbox_id: str, facts: SnapshotFacts) -> SnapshotFacts:
+        """Make one that was made ahead somebody's; the facts with what its agent knows by now."""
+        record = running.record
+        self._homes.rename(record.sandbox_id, sandbox_id)
+        running.home.value = sandbox_id
+        running.record = replace(record, sandbox_id=sandbox_id, group=record.group_name)
+        return replace(facts, agent_token=record.agent_token)
+
+    async def make_spare(self, spec: SandboxSpec) -> bool:
+        """Restored, introduced as nobody, and frozen, among those that are paused."""
+        if not self._frozen.is_on or spec.snapshot_id is None:
+            return False
+        teardown = TeardownStack(f"sandbox {spec.sandbox_id}")
+        try:
+            async with self._spawns:
+                running = await self._build(spec, teardown)
+            teardown = running.teardown
+            running.spare_of, running.is_saved = spec.snapshot_id, True
+            running.record = replace(running.record, frozen=spec.snapshot_id)
+            self._homes.write_record(running.record)
+            running.group.freeze()
+            if not (running.group.can_freeze and await asyncio.to_thread(running.group.is_frozen)):
+                raise UnavailableError("it does not stand still")
+        except BaseException as error:
+            await self._abandon(spec.sandbox_id, teardown)
+            if isinstance(error, OSError):
+                raise InternalError(f"the sandbox could not be started: {error}") from error
+            raise
+        await self._frozen.add(spec.sandbox_id, running)
+        return True
+
+    async def remove_spares(self, snapshot_id: str) -> None:
+        """Idempotent."""
+        await self._frozen.remove_spares(snapshot_id)
+
+    def count_spares(self, snapshot_id: str) -> int:
+        """Those that have not given way."""
+        return self._frozen.count_spares(snapshot_id)
 
     async def _build(self, spec: SandboxSpec, teardown: TeardownStack) -> Running:
         facts: SnapshotFacts | None = None
@@ -232,7 +277,8 @@ class NamespaceDriver:
             home = self._homes.create(spec.sandbox_id, spec.limits.disk_mib << 20)
         else:
             home = await self._saves.make_home(spec.sandbox_id, facts)
-        teardown.push("remove files", functools.partial(self._trash.discard, spec.sandbox_id))
+        home_name = HomeName(spec.sandbox_id)
+        teardown.push("remove files", lambda: self._trash.discard(home_name.value))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         group.create(spec.limits)
         pidfds: list[int] = []
@@ -261,7 +307,7 @@ class NamespaceDriver:
         if facts is not None:
             record = self._saves.continued(record, facts, boots=spec.boots)
         self._homes.write_record(record)
-        return Running(record, slot, pidfds[0], group, teardown)
+        return Running(record, slot, pidfds[0], group, teardown, home_name)
 
     async def _spawn(self, spec: SandboxSpec, slot: Slot, request: SpawnRequest, on_pid: Callable[[int], None]) -> None:
         with self._tracer.span("sandbox-spawn", sandbox_id=spec.sandbox_id):
@@ -292,6 +338,14 @@ class NamespaceDriver:
                 await self._saves.save_files(running, snapshot_id, leave_running=True)
                 return
             await self._saves.save(running, snapshot_id, Afterwards.RUN)
+
+    async def save_layer(self, sandbox_id: str, layer_id: str) -> tuple[Path, ...]:
+        """A subvolume sharing blocks with the sandbox's files, or else a copy."""
+        running = self._find(sandbox_id)
+        async with running.changing:
+            self._find(sandbox_id)
+            saved = await finish(self._saves.save_layer(running, layer_id))
+            return (*map(Path, running.record.layers), saved)
 
     async def pause(self, sandbox_id: str, snapshot_id: str, *, memory: bool = True) -> None:
         """Frozen, saved, on disk, and only then ended: whoever kills this process amid it finds the sandbox running or its snapshot."""
@@ -350,6 +404,7 @@ class NamespaceDriver:
     async def remove_snapshot(self, snapshot_id: str) -> None:
         """Its name at once, its files in the meantime."""
         await self._frozen.remove(snapshot_id)
+        await self._frozen.remove_spares(snapshot_id)
         await self._saves.remove(snapshot_id)
 
     async def _make_room(self) -> None:
@@ -460,15 +515,16 @@ class NamespaceDriver:
         pidfd = os.pidfd_open(record.pid)
         with contextlib.suppress(OSError):  # it has ended since, and leaves a slot that nobody may have
             slot.is_spent = bool(record.addresses) or process.namespace_owner(record.pid) != record.base_uid
-        group = self._groups.group(record.sandbox_id)
+        group = self._groups.group(record.group_name)
         teardown = TeardownStack(f"sandbox {record.sandbox_id}")
         teardown.push("release slot", functools.partial(self._release, slot, group))
         processors = self._processors.adopt(record.pid)
         teardown.push("release processors", functools.partial(self._processors.release, processors))
-        teardown.push("remove files", functools.partial(self._trash.discard, record.sandbox_id))
+        home_name = HomeName(record.sandbox_id)
+        teardown.push("remove files", lambda: self._trash.discard(home_name.value))
         teardown.push("remove cgroup", lambda: asyncio.to_thread(group.remove))
         teardown.push("end processes", functools.partial(self._end, pidfd, group), self._settings.kill_seconds)
-        running = Running(record, slot, pidfd, group, teardown)
+        running = Running(record, slot, pidfd, group, teardown, home_name)
         self._running[record.sandbox_id] = running
         self._watch(running)
 

@@ -51,6 +51,23 @@ class FrozenCache:
         del self._kept[snapshot_id or ""]
         return found.running
 
+    def take_spare(self, snapshot_id: str | None, cpu_count: int) -> Running | None:
+        """One that was made ahead and is nobody yet; its name is its own until whoever takes it gives it another."""
+        for key, found in self._kept.items():
+            if found.running.spare_of == snapshot_id and found.running.record.cpu_count == cpu_count:
+                del self._kept[key]
+                return found.running
+        return None
+
+    def count_spares(self, snapshot_id: str) -> int:
+        """How many there are of that snapshot."""
+        return sum(found.running.spare_of == snapshot_id for found in self._kept.values())
+
+    async def remove_spares(self, snapshot_id: str) -> None:
+        """End those made of that snapshot. Idempotent."""
+        for key in [key for key, found in self._kept.items() if found.running.spare_of == snapshot_id]:
+            await self.remove(key)
+
     async def make_room(self) -> None:
         """End the longest frozen ones until the others take no more than their share, of memory that nobody misses."""
         while self._kept and self._is_too_much():

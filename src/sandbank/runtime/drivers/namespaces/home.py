@@ -50,7 +50,13 @@ class Record:
     default_user: str = "user"
     default_workdir: str | None = None
     boot_id: str = ""
+    group: str = ""  # the name of its cgroup, if not its own: one that was made ahead got its name later
     frozen: str = ""  # the complete snapshot that is the sandbox from now on; what is left of it here is a cache
+
+    @property
+    def group_name(self) -> str:
+        """Of its cgroup."""
+        return self.group or self.sandbox_id
 
 
 class Homes:
@@ -78,6 +84,13 @@ class Homes:
             home.mkdir(mode=0o700)
             self._furnish(home, disk_limit_bytes, files)
         return home
+
+    def rename(self, sandbox_id: str, new_id: str) -> None:
+        """Give a home to another name; `FileExistsError` when there is one, `UnavailableError` when the disk is full."""
+        with _naming_a_full_disk():
+            if (self._top / new_id).exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new_id)
+            (self._top / sandbox_id).rename(self._top / new_id)
 
     def data(self, sandbox_id: str) -> Path:
         """Where what a sandbox writes is kept."""

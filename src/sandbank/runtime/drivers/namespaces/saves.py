@@ -31,6 +31,7 @@ from sandbank.runtime.network.slot import Slot
 from sandbank.runtime.snapshot import cpu_features
 from sandbank.runtime.snapshot.owner import command as criu_command
 from sandbank.runtime.snapshot.owner import write_library
+from sandbank.runtime.snapshot.saved_layers import SavedLayers
 from sandbank.runtime.snapshot.store import DIRECTORY, SnapshotFacts, SnapshotStore
 from sandbank.runtime.snapshot.transfer import Transfer
 from sandbank.runtime.snapshot.unneeded_parts import remove_unneeded
@@ -70,6 +71,7 @@ class Saves:
         self._data_dir = data_dir
         self._settings = settings
         self._store = SnapshotStore(data_dir / "sandboxes" / DIRECTORY)
+        self._layers = SavedLayers(data_dir)
         self.transfer = Transfer(self._store, data_dir)
         self._root_library = Path()
 
@@ -83,6 +85,7 @@ class Saves:
                 while await asyncio.to_thread(self._store.writers):  # noqa: ASYNC110  # what is awaited happens in another process
                     await asyncio.sleep(_WRITER_SECONDS)
         await asyncio.to_thread(self._store.sweep)
+        await asyncio.to_thread(self._layers.sweep)
         await asyncio.to_thread(SharedParts(self._data_dir).sweep)
         self._root_library = await asyncio.to_thread(write_library, self._data_dir)
 
@@ -192,6 +195,21 @@ class Saves:
             if not running.is_saved:
                 with contextlib.suppress(OSError):  # it has ended
                     group.thaw()
+
+    async def save_layer(self, running: Running, layer_id: str) -> Path:
+        """Keep what it has written so far as a layer; it stands still meanwhile. `UnavailableError` as `save_files`."""
+        group = running.group
+        try:
+            if group.can_freeze:
+                group.freeze()
+                if not await asyncio.to_thread(group.is_frozen):
+                    raise UnavailableError("the sandbox could not be saved: it does not stand still")
+            return await asyncio.to_thread(self._layers.save, layer_id, self._homes.data(running.record.sandbox_id))
+        except OSError as error:
+            raise _failed(error) from error
+        finally:
+            with contextlib.suppress(OSError):  # it has ended
+                group.thaw()
 
     async def find(self, spec: SandboxSpec) -> tuple[SandboxSpec, SnapshotFacts]:
         """The snapshot that `spec` names, and `spec` with what is the snapshot's; `ConflictError` when there is none.

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from sandbank.api.endpoints.http import models
-from sandbank.api.endpoints.http.document import answers
+from sandbank.api.endpoints.http.document import answers, template_answers
 from sandbank.api.endpoints.http.document.operations import EMPTY, NOBODY, OPERATIONS, UNDECLARED, VOLUME, Operation
 
 Document = dict[str, Any]
@@ -178,8 +178,9 @@ def _untitled(schema: Any) -> Any:
 def _schemas() -> Document:
     received: list[type[BaseModel]] = [*models.REQUEST_BODIES.values(), models.VolumeEntryChange]
     _, requests = models_json_schema([(model, "validation") for model in received], ref_template=_REF)
+    said = [*vars(answers).values(), *vars(template_answers).values()]
     _, responses = models_json_schema(
-        [(model, "serialization") for model in vars(answers).values() if isinstance(model, type) and issubclass(model, answers.Answer)],
+        [(model, "serialization") for model in said if isinstance(model, type) and issubclass(model, answers.Answer)],
         ref_template=_REF,
     )
     twice = requests["$defs"].keys() & responses["$defs"].keys()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbank.api.endpoints.http.document import answers
+from sandbank.api.endpoints.http.document import template_answers as templates
 
 Schema = dict[str, Any]
 Security = tuple[tuple[str, ...], ...]
@@ -18,6 +19,8 @@ TRIPLE: Security = (("ApiKeyAuth",), _MEMBER, _ADMIN_AND_TEAM)
 MEMBER: Security = (_MEMBER,)
 MANAGER: Security = (_MEMBER, _ADMIN_AND_TEAM)
 USER: Security = (("AccessTokenAuth",), ("AuthProviderBearerAuth",))
+TEAM_OR_USER: Security = (("AccessTokenAuth",), *TRIPLE)
+IMAGE: Security = (("AccessTokenAuth",), _MEMBER)
 IDENTIFIED: Security = (("AuthProviderBearerAuth",),)
 OPERATOR: Security = (("AdminApiKeyAuth",),)
 VOLUME: Security = (("VolumeTokenAuth",),)
@@ -98,7 +101,30 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("POST", "/sandboxes/{sandboxID}/snapshots"): Operation(TRIPLE, {201: one(answers.SnapshotInfo)}, (409,)),
     ("POST", "/sandboxes/{sandboxID}/fork"): Operation(TRIPLE, {201: many(answers.SandboxForkResult)}, (409,)),
     ("GET", "/snapshots"): Operation(TRIPLE, {200: many(answers.SnapshotInfo)}, headers=("X-Next-Token",)),
-    ("DELETE", "/templates/{templateID}"): Operation(TRIPLE, {204: EMPTY}),
+    ("POST", "/v3/templates"): Operation(TRIPLE, {202: one(templates.TemplateRequestResponseV3)}, (409,)),
+    ("POST", "/v2/templates"): Operation(TRIPLE, {202: one(templates.TemplateLegacy)}, (409,)),
+    ("POST", "/templates"): Operation(IMAGE, {202: one(templates.Template)}, (409,)),
+    ("POST", "/templates/{templateID}"): Operation(IMAGE, {202: one(templates.Template)}, (409,)),
+    ("POST", "/templates/{templateID}/builds/{buildID}"): Operation(IMAGE, {202: EMPTY}),
+    ("POST", "/v2/templates/{templateID}/builds/{buildID}"): Operation(TRIPLE, {202: EMPTY}),
+    ("GET", "/templates/{templateID}/files/{hash}"): Operation(TEAM_OR_USER, {201: one(templates.TemplateBuildFileUpload)}),
+    ("GET", "/templates/{templateID}/builds/{buildID}/status"): Operation(TEAM_OR_USER, {200: one(templates.TemplateBuildInfo)}),
+    ("GET", "/templates/{templateID}/builds/{buildID}/logs"): Operation(TEAM_OR_USER, {200: one(templates.TemplateBuildLogsResponse)}),
+    ("GET", "/templates"): Operation(TEAM_OR_USER, {200: many(templates.Template)}),
+    ("GET", "/v2/templates"): Operation(TEAM_OR_USER, {200: many(templates.Template)}, headers=("X-Next-Token",)),
+    ("GET", "/default-templates"): Operation(TEAM_OR_USER, {200: many(templates.Template)}),
+    ("GET", "/templates/{templateID}"): Operation(TRIPLE, {200: one(templates.TemplateWithBuilds)}, headers=("X-Next-Token",)),
+    ("PATCH", "/templates/{templateID}"): Operation(TEAM_OR_USER, {200: {"type": "null"}}, (409,)),
+    ("PATCH", "/v2/templates/{templateID}"): Operation(TEAM_OR_USER, {200: one(templates.TemplateUpdateResponse)}),
+    ("DELETE", "/templates/{templateID}"): Operation(TEAM_OR_USER, {204: EMPTY}),
+    ("POST", "/templates/tags"): Operation(TRIPLE, {201: one(templates.AssignedTemplateTags)}),
+    ("DELETE", "/templates/tags"): Operation(TRIPLE, {204: EMPTY}),
+    ("GET", "/templates/{templateID}/tags"): Operation(TRIPLE, {200: many(templates.TemplateTag)}),
+    ("GET", "/templates/{templateID}/tags/count"): Operation(TRIPLE, {200: one(templates.TemplateTagsCountResponse)}),
+    ("GET", "/templates/{templateID}/tags/exists"): Operation(TRIPLE, {200: one(templates.TemplateTagExistsResponse)}),
+    ("GET", "/templates/{templateID}/tags/groups"): Operation(TRIPLE, {200: one(templates.TemplateTagGroupsResponse)}),
+    ("GET", "/templates/{templateID}/tags/{tag}/assignments"): Operation(TRIPLE, {200: one(templates.TemplateTagAssignmentsResponse)}),
+    ("GET", "/templates/aliases/{alias}"): Operation(TRIPLE, {200: one(templates.TemplateAliasResponse)}),
     ("GET", "/sandboxes/metrics"): Operation(TRIPLE, {200: one(answers.SandboxesWithMetrics)}, parameters={"sandbox_ids": _IDS}),
     ("GET", "/sandboxes/{sandboxID}/metrics"): Operation(TRIPLE, {200: many(answers.SandboxMetric)}),
     ("GET", "/teams/{teamID}/metrics"): Operation(TRIPLE, {200: many(answers.TeamMetric)}),

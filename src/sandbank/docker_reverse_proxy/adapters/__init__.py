@@ -1,0 +1,1 @@
+"""Databases, registries and files."""

@@ -1,0 +1,1 @@
+"""The port of the proxy, and that of the image store."""

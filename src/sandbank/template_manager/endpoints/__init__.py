@@ -1,0 +1,1 @@
+"""The build service on the wire."""

@@ -1,0 +1,1 @@
+"""Pulling from real and hostile registries, and unpacking real and hostile archives."""
