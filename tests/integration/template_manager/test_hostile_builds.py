@@ -167,7 +167,7 @@ async def test_a_node_that_is_killed_goes_on_with_its_builds(node: BuildingNode)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(60):
-            while "ready" not in await asyncio.to_thread(process.stdout.readline):
+            while await asyncio.to_thread(process.stdout.readline) != "ready\n":  # the log says "node is ready" before that
                 pass
         client = BuildingNode()
         client.connect()
