@@ -163,7 +163,7 @@ class JupyterKernel:
     def alive(self) -> bool:
         """As `Kernel.alive`."""
         process = getattr(getattr(self._manager, "provisioner", None), "process", None)
-        return process is not None and process.poll() is None
+        return process is not None and process.poll() is None and not _is_ending(process.pid)
 
     async def close(self) -> None:
         """As `Kernel.close`."""
@@ -183,6 +183,15 @@ class JupyterKernel:
         manager.context.destroy(linger=0)
         for path in self._directory.glob(f"{self._name}*"):
             path.unlink(missing_ok=True)
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether a process is past its end but for threads of its own that the kernel still clears away: no wait hears of it until then."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
 
 
 def _event(kind: str, content: Mapping[str, Any], header: Mapping[str, Any]) -> Event | None:
