@@ -7,8 +7,7 @@ help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: venv ## Install what is missing, start Sandbank, greet from a sandbox, print what to paste; DOMAIN=name serves below that name
-	@scripts/criu.sh --optional
-	@$(PY)/sandbank up --detach $(if $(DOMAIN),--domain $(DOMAIN))
+	@scripts/up.sh $(if $(DOMAIN),--domain $(DOMAIN))
 
 down: ## Stop Sandbank and all its sandboxes
 	@test ! -x $(PY)/sandbank || $(PY)/sandbank down

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets CRIU 4.2 or newer, which saves and brings back the memory of sandboxes: Debian 13 and older have none that can do it on today's
 # kernels. Goes to a directory of its own, with its own C library; nothing of the system is changed. Fails when it cannot be had;
-# with --optional it says so and does not try again before tomorrow.
+# with --optional it says so and does not try again before tomorrow. With --check it only tells, by its exit code, whether it is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -32,6 +32,7 @@ is_there() {
     return 1
 }
 ! is_there || exit 0
+[ "${1:-}" != --check ] || { trap - ERR; exit 1; }
 [ ! "${optional:-}" ] || [ -z "$(find "$home/.criu-tried" -mtime -1 2> /dev/null)" ] || exit 0
 [ "$(id -u)" = 0 ] || give_up "installing it needs root"
 for program in apt-get dpkg-deb flock; do

@@ -58,6 +58,14 @@ def up(
 
 
 @app.command()
+def prepare(data_dir: DataDir = None, run_dir: RunDir = None) -> None:
+    """Install what is missing and get what the base template is made of, as `up` does before it starts anything."""
+    from sandbank.cli.up import prepare_alone
+
+    prepare_alone(_settings(data_dir=data_dir, run_dir=run_dir))
+
+
+@app.command()
 def down(
     keep_sandboxes: Annotated[bool, typer.Option("--keep-sandboxes", help="Stop the services only; the next `up` adopts them.")] = False,
     data_dir: DataDir = None,

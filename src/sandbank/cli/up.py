@@ -70,6 +70,19 @@ def prepare(settings: NodeSettings, progress: Progress) -> str:
     return f"{images.version}-{ENVD_VERSION}"
 
 
+def prepare_alone(settings: NodeSettings) -> None:
+    """The same, and nothing more: for an image of a machine, or while something else is fetched. Nothing to do where services run."""
+    preflight.require_root()
+    preflight.require_kernel()
+    installation = Installation(settings)
+    installation.make_directories()
+    if installation.try_lock():
+        try:
+            prepare(settings, Progress())
+        finally:
+            installation.unlock()
+
+
 def _prepare_tls(settings: NodeSettings, progress: Progress) -> None:
     """The local CA, and names that lead here: what is wrong with names is said, and stops nobody who uses URLs."""
     tls = planned_tls(settings)
