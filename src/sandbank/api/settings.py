@@ -94,6 +94,18 @@ class ApiSettings(BaseSettings):
         description="Address at which clients reach this API with archives of files for templates, `http(s)://…`; by default the one that"
         " they ask for it at.",
     )
+    default_templates: bool = Field(
+        default=True,
+        description="Whether an API of its own has `base` and the code interpreter built for everybody, as `sandbank up` does.",
+    )
+    base_vcpu: int = Field(default=2, ge=1, description="CPUs of a sandbox of the `base` template.")
+    base_memory_mib: int = Field(default=1024, ge=128, description="MiB of memory of a sandbox of the `base` template.")
+    base_disk_mib: int = Field(default=10_240, ge=512, description="MiB that a sandbox of the `base` template may write.")
+    code_interpreter: Literal["minimal", "full", "off"] = Field(
+        default="minimal",
+        description="`code-interpreter-v1`, built in the background at the first start: `minimal` with Python, JavaScript, TypeScript and"
+        " bash, `full` with R, Java and many more packages, or `off`.",
+    )
     loki_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("LOKI_URL", "loki_url"),

@@ -11,7 +11,7 @@ from sandbank.api.settings import ApiSettings
 from sandbank.api.wiring import build as build_api
 from sandbank.api.wiring import database_url
 from sandbank.cli.credentials import Credentials
-from sandbank.cli.default_templates import BaseReady, DefaultFiles, default_templates
+from sandbank.cli.default_templates import BaseReady, LostTemplates, default_templates
 from sandbank.cli.node import build_node
 from sandbank.cli.sandbox_ender import SandboxEnder
 from sandbank.cli.settings import NodeSettings
@@ -42,7 +42,7 @@ def build_services(settings: NodeSettings, credentials: Credentials, revision: s
         orchestrator,
         *([] if template_manager is None else [template_manager]),
         SandboxEnder(settings.orchestrator_address, ends_sandboxes),
-        DefaultFiles(database_url(api), settings.artifacts_dir, settings),
+        LostTemplates(database_url(api), settings.artifacts_dir, settings),
         build_api(
             api,
             catalog=catalog,

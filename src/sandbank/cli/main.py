@@ -13,6 +13,8 @@ from sandbank.cli import service as services
 from sandbank.cli.accounts_keys import keys, tokens
 from sandbank.cli.accounts_teams import app as teams
 from sandbank.cli.accounts_users import app as users
+from sandbank.cli.deployment import app as deployment
+from sandbank.cli.health import health
 from sandbank.cli.migrate import app as migrate
 from sandbank.cli.secret_keys import app as secret_keys
 from sandbank.domain.errors import SandbankError
@@ -27,7 +29,8 @@ app = typer.Typer(
 )
 
 services.add_to(app)
-for group in (teams, users, keys, tokens, secret_keys, migrate):
+app.command()(health)
+for group in (teams, users, keys, tokens, secret_keys, migrate, deployment):
     app.add_typer(group)
 
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where all is kept [default: /var/lib/sandbank, or SANDBANK_DATA_DIR].")]

@@ -43,14 +43,15 @@ def build_node(
     return orchestrator, build_service(parts, templates, TemplateSettings())
 
 
-def services() -> list[Service]:
-    """What a node of its own runs, in the order of their start."""
+def services(only: str | None = None) -> list[Service]:
+    """What a node of its own runs, in the order of their start; with `only` that role, whatever the settings say."""
     analytics = ClickHouseSettings()
     clickhouse = analytics.connect()
     others: list[Service] = [] if clickhouse is None else [ClickHouseService(clickhouse, analytics.clickhouse_cluster)]
     docker = DockerReverseProxySettings()
     registry = None if docker.docker_registry_url is None else image_registry(docker)
-    orchestrator, template_manager = build_node(OrchestratorSettings(), TemplateManagerSettings(), clickhouse, registry)
+    settings = OrchestratorSettings() if only is None else OrchestratorSettings(orchestrator_services=only)
+    orchestrator, template_manager = build_node(settings, TemplateManagerSettings(), clickhouse, registry)
     return [*others, orchestrator, *([] if template_manager is None else [template_manager])]
 
 

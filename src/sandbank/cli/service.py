@@ -1,4 +1,4 @@
-"""`sandbank api | client-proxy | docker-reverse-proxy | orchestrator`: one service in the foreground, for an engine that runs many."""
+"""`sandbank api`, `orchestrator` and so on: one service in the foreground, for an engine that runs many."""
 
 from __future__ import annotations
 
@@ -40,9 +40,17 @@ def orchestrator() -> None:
     _run("the orchestrator", services)
 
 
+def template_manager() -> None:
+    """Run a node that only builds templates, set up by environment variables, until SIGTERM. As root."""
+    from sandbank.cli.node import services
+    from sandbank.orchestrator.settings import BUILDS
+
+    _run("the template manager", lambda: services(BUILDS))
+
+
 def add_to(app: typer.Typer) -> None:
     """Make them commands of `app`."""
-    for command in (api, client_proxy, docker_reverse_proxy, orchestrator):
+    for command in (api, client_proxy, docker_reverse_proxy, orchestrator, template_manager):
         app.command()(command)
 
 

@@ -36,7 +36,8 @@ def test_resize_reaches_the_programs(sandbox: Sandbox) -> None:
 
 def test_it_is_a_controlling_terminal(sandbox: Sandbox) -> None:
     terminal = sandbox.pty.create(PtySize(rows=24, cols=80))
-    sandbox.pty.send_stdin(terminal.pid, b"tty; echo rea''dy; sleep 100\n")
+    # Said by the program that is to be interrupted: while the shell still forks it, Ctrl-C is the shell's.
+    sandbox.pty.send_stdin(terminal.pid, b"""tty; sh -c 'echo rea""dy; exec sleep 100'\n""")
     output, interrupted = b"", False
     for _, _, chunk in terminal:
         output += chunk or b""

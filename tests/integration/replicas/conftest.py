@@ -112,6 +112,7 @@ async def deployment(tmp_path: Path, postgres_server: PostgresServer, redis_serv
                 "SANDBANK_SECRETS_KEY": secrets_key,
                 "SANDBANK_INTERNAL_SOCKET": str(tmp_path / f"api{number}.sock"),
                 "CLICKHOUSE_CONNECTION_STRING": "",
+                "SANDBANK_DEFAULT_TEMPLATES": "false",  # the node runs sandboxes in name only
             }
             client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"X-API-Key": API_KEY}, trust_env=False, timeout=30)
             await stack.enter_async_context(client)

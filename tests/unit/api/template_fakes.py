@@ -103,6 +103,8 @@ class FakeBuilders:
         self.progress: dict[str, BuildProgress] = {}
         self.lines: dict[str, list[BuildLine]] = {}
         self.discarded: list[str] = []
+        self.files: dict[str, bytes] = {}
+        self.uploads: list[str] = []
         self.error: SandbankError | None = None
         self.is_there = True
 
@@ -112,10 +114,12 @@ class FakeBuilders:
         return BuilderMachine("n1")
 
     async def offer_upload(self, node_id: str, template_id: str, team_id: str, files_hash: str) -> UploadOffer:
-        return UploadOffer(False, "/upload")
+        return UploadOffer(files_hash in self.files, f"/upload?path={files_hash}&expires=1&token=t")
 
     async def upload(self, link: UploadLink, size_bytes: int, content: AsyncIterator[bytes]) -> None:
-        return
+        self.uploads.append(link.path)
+        self.files[link.path] = b"".join([piece async for piece in content])
+        assert len(self.files[link.path]) == size_bytes
 
     async def start(self, node_id: str, order: BuildOrder) -> None:
         if self.error is not None:

@@ -11,7 +11,7 @@ import pytest
 from sandbank.aiokit.tasks import TaskGroup
 from sandbank.api.core.build_log_store import BuildLogStore
 from sandbank.api.core.builders import BuildLine, BuildProgress, LinePage, NoBuilderError
-from sandbank.api.core.default_templates import DefaultState, DefaultTemplate, DefaultTemplates
+from sandbank.api.core.default_templates import DefaultFile, DefaultState, DefaultTemplate, DefaultTemplates
 from sandbank.api.core.team import Team
 from sandbank.api.core.template_build import BuildReason, BuildRequest, BuildResult, BuildState
 from sandbank.api.core.template_progress import BuildFollower
@@ -244,6 +244,14 @@ async def test_a_default_template_is_built_once_for_each_recipe(world: World) ->
     assert await world.defaults.ensure(changed) is DefaultState.FAILED
     assert await world.defaults.ensure(changed, retry=True) is DefaultState.BUILDING
     assert len(world.builders.orders) == 3
+
+
+async def test_files_of_a_default_template_are_where_it_is_built_before_it_begins(world: World) -> None:
+    files = (DefaultFile("aa", b"one"), DefaultFile("bb", b"two"))
+    world.builders.files["bb"] = b"two"
+    assert await world.defaults.ensure(replace(WANTED, files=files)) is DefaultState.BUILDING
+    assert world.builders.uploads == ["aa"]
+    assert world.builders.files == {"aa": b"one", "bb": b"two"}
 
 
 async def test_a_default_template_waits_for_a_node_that_builds(world: World) -> None:

@@ -22,7 +22,7 @@ class DefaultTemplateRepo:
     def __init__(self, sessions: async_sessionmaker[AsyncSession]) -> None:
         self._sessions = sessions
 
-    async def ensure(self, alias: str, description: str) -> tuple[str, str]:
+    async def ensure(self, alias: str, description: str | None) -> tuple[str, str]:
         """See `DefaultRecords.ensure`."""
         with translated():
             template_id = await ensure_default_template(self._sessions, alias, description)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
+from urllib.parse import parse_qs, urlsplit
 
-from sandbank.api.core.builders import Builders
+from sandbank.api.core.builders import Builders, UploadLink
 from sandbank.api.core.ports import Accounts, Clock
 from sandbank.api.core.template_build import LATEST_VERSION, Build, BuildRecords, BuildRequest, BuildState
 from sandbank.api.core.template_recipe import BuildRecipe
@@ -20,8 +22,16 @@ _STARTED_WITHIN = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
+class DefaultFile:
+    """An archive that a COPY step names by its hash."""
+
+    sha256: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DefaultTemplate:
-    """What is offered as `alias`. Sizes in MiB. Its archives of files must have been uploaded for the owner."""
+    """What is offered as `alias`. Sizes in MiB. `files` are put where the build is to run before it begins."""
 
     alias: str
     description: str
@@ -29,6 +39,7 @@ class DefaultTemplate:
     vcpu: int = 2
     ram_mb: int = 1024
     free_disk_mb: int = 10240
+    files: tuple[DefaultFile, ...] = ()
 
 
 class DefaultState(enum.Enum):
@@ -86,7 +97,10 @@ class DefaultTemplates:
         team = await self._teams.find_team(team_id)
         if team is None:
             raise NotFoundError("a default template needs an owner: seed the installation first")
-        self._builders.choose(team_id)  # or there would be one that waits for nobody
+        # First of all, or there would be a build that waits for a node, or for files.
+        node_id = self._builders.choose(team_id).node_id
+        for file in wanted.files:
+            await self._place(file, node_id, template_id, team_id)
         request = BuildRequest(
             tags=[DEFAULT_TAG],
             vcpu=wanted.vcpu,
@@ -98,6 +112,17 @@ class DefaultTemplates:
         requested = await self._builds.register(team, request)
         await self._starter.start(team, template_id, requested.build_id, wanted.recipe)
         return DefaultState.BUILDING
+
+    async def _place(self, file: DefaultFile, node_id: str, template_id: str, team_id: str) -> None:
+        offer = await self._builders.offer_upload(node_id, template_id, team_id, file.sha256)
+        if not offer.present:
+            sent = {name: values[0] for name, values in parse_qs(urlsplit(offer.url).query).items()}
+            link = UploadLink(node_id, sent["path"], int(sent["expires"]), sent["token"])
+            await self._builders.upload(link, len(file.content), _once(file.content))
+
+
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 def _is_of(build: Build, document: Any, wanted: DefaultTemplate) -> bool:

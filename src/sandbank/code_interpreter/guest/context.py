@@ -80,6 +80,8 @@ class Context:
         except KernelEndedError:
             whole = True
             self._lost = ""
+            if self._kernel is kernel:
+                self._kernel = None  # the next cell may come before the new one: it is not to be told again
             yield events.restarted()
             self._keep(self._replace(kernel))
         except KernelFailedError as failure:
