@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help up down status doctor test check bench venv dev docs compatibility proto lock
+.PHONY: help up down status doctor test test-unit compose-test check bench venv dev docs compatibility proto lock
 
 PY := .venv/bin
 
@@ -22,6 +22,12 @@ test: dev ## Run all tests; as root, since sandboxes are part of them
 	@scripts/test-packages.sh postgresql redis-server mmdebstrap nftables iproute2 xfsprogs curl wrk chromium libnss3-tools docker-registry skopeo busybox docker.io default-jdk-headless
 	@scripts/criu.sh
 	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/pytest $(ARGS)
+
+test-unit: dev ## Run the tests that need neither root nor servers
+	@PATH="$(CURDIR)/$(PY):$$PATH" $(PY)/pytest tests/unit $(ARGS)
+
+compose-test: dev ## Start the docker-compose stack from nothing, run the official SDKs against it, remove it
+	@PATH="$(CURDIR)/$(PY):$$PATH" scripts/compose-test.sh $(ARGS)
 
 check: dev ## Look at the code: ruff, mypy, the import contract
 	$(PY)/ruff check

@@ -15,6 +15,7 @@ for package in "$@"; do
         iproute2) want ip iproute2 ;;
         xfsprogs) want mkfs.xfs xfsprogs ;;
         docker.io) want /usr/sbin/dockerd docker.io ;;
+        docker-compose) want docker-compose docker-compose ;;
         libnss3-tools) want certutil libnss3-tools ;;
         *) want "$package" "$package" ;;
     esac

@@ -47,6 +47,8 @@ class Instance:
     first_port: int
     paused_memory_percent: float = 0.0  # so that what is resumed comes from disk; its default is tried where this is set
     extra: dict[str, str] = field(default_factory=dict)
+    api_key: str = SEEDED_API_KEY
+    access_token: str = SEEDED_ACCESS_TOKEN
 
     @property
     def api_url(self) -> str:
@@ -100,7 +102,7 @@ class Instance:
 
     def client_environment(self) -> dict[str, str]:
         """The three variables that point an official SDK here."""
-        return {"E2B_API_KEY": SEEDED_API_KEY, "E2B_API_URL": self.api_url, "E2B_SANDBOX_URL": self.sandbox_url}
+        return {"E2B_API_KEY": self.api_key, "E2B_API_URL": self.api_url, "E2B_SANDBOX_URL": self.sandbox_url}
 
     def command(self, *arguments: str, timeout_seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Runs `sandbank <arguments>` to its end, whatever its exit code; output is captured."""
@@ -163,6 +165,26 @@ def for_tests(*, code_interpreter: str = "off") -> Instance:
         uid_base=500_000_000 + slot * 300_000_000,
         first_port=13000 + slot * 20,
         extra={"SANDBANK_CODE_INTERPRETER": code_interpreter},
+    )
+
+
+def outside() -> Instance | None:
+    """One that runs already, if the environment names it: `SANDBANK_TEST_OUTSIDE` is its API's port on this machine, the others follow from
+    it as here; `E2B_API_KEY` and `E2B_ACCESS_TOKEN` are its keys. Its files and processes are not to be had.
+    """
+    port = os.environ.get("SANDBANK_TEST_OUTSIDE")
+    if not port:
+        return None
+    nowhere = Path("/nonexistent")
+    return Instance(
+        name="-",
+        data_dir=nowhere,
+        run_dir=nowhere,
+        subnet="-",
+        uid_base=0,
+        first_port=int(port),
+        api_key=os.environ["E2B_API_KEY"],
+        access_token=os.environ["E2B_ACCESS_TOKEN"],
     )
 
 

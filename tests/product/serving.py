@@ -37,17 +37,26 @@ def serving(instance: Instance) -> Iterator[Instance]:
     """
     instance.command("down", timeout_seconds=120.0)
     instance.up()
+    try:
+        with pointing_at(instance):
+            yield instance
+    finally:
+        instance.down()
+        assert_nothing_left(instance)
+
+
+@contextmanager
+def pointing_at(instance: Instance) -> Iterator[None]:
+    """Has the official SDKs of this process speak to it."""
     before = {name: os.environ.get(name) for name in [*instance.client_environment(), "E2B_DEBUG", "E2B_DOMAIN"]}
     os.environ.update(instance.client_environment())
     os.environ.pop("E2B_DEBUG", None)
     os.environ.pop("E2B_DOMAIN", None)
     try:
-        yield instance
+        yield
     finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        instance.down()
-        assert_nothing_left(instance)

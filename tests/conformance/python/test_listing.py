@@ -10,7 +10,7 @@ import httpx
 import pytest
 from e2b import Sandbox, SandboxException, SandboxInfo, SandboxQuery, SandboxState
 
-from tests.product.instance import SEEDED_API_KEY, Instance
+from tests.product.instance import Instance
 
 MARK = uuid.uuid4().hex
 
@@ -94,7 +94,7 @@ def test_states_template_and_start(family: list[Sandbox]) -> None:
 def test_bad_token_and_bad_filter_are_refused(family: list[Sandbox], server: Instance) -> None:
     with pytest.raises(SandboxException, match="400: Invalid next token"):
         Sandbox.list(next_token="nonsense").next_items()
-    with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": SEEDED_API_KEY}) as client:
+    with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": server.api_key}) as client:
         answer = client.get("/v2/sandboxes", params={"metadata": "no-equals-sign"})
         assert (answer.status_code, answer.json()["code"]) == (400, 400)
         assert "Error parsing metadata" in answer.json()["message"]
@@ -103,7 +103,7 @@ def test_bad_token_and_bad_filter_are_refused(family: list[Sandbox], server: Ins
 
 
 def test_headers_and_first_version(family: list[Sandbox], server: Instance) -> None:
-    with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": SEEDED_API_KEY}) as client:
+    with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": server.api_key}) as client:
         answer = client.get("/v2/sandboxes", params={"metadata": f"family={MARK}", "limit": "2", "state": "running"})
         assert answer.headers["X-Total-Running"] == "5"
         assert len(answer.json()) == 2

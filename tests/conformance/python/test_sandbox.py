@@ -20,7 +20,7 @@ from e2b import (
 )
 
 from tests.conformance.python.conftest import SandboxMaker
-from tests.product.instance import SEEDED_API_KEY, Instance, wait_until
+from tests.product.instance import Instance, wait_until
 
 NOBODY = "i" + "0" * 19
 
@@ -49,7 +49,7 @@ def test_default_timeout_is_five_minutes(server: Instance) -> None:
 
 
 def test_first_version_of_create_needs_no_more_than_a_template(server: Instance) -> None:
-    with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": SEEDED_API_KEY}) as client:
+    with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": server.api_key}) as client:
         answer = client.post("/sandboxes", json={"templateID": "base"})
         assert answer.status_code == 201
         body = answer.json()
@@ -130,7 +130,7 @@ def test_concurrent_kills_all_succeed(make_sandbox: SandboxMaker, server: Instan
     gate = threading.Barrier(5)
 
     def kill() -> None:
-        with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": SEEDED_API_KEY}) as client:
+        with httpx.Client(base_url=server.api_url, headers={"X-API-KEY": server.api_key}) as client:
             client.get("/health")
             gate.wait()
             codes.append(client.delete(f"/sandboxes/{sandbox.sandbox_id}").status_code)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from e2b import AsyncSandbox, Sandbox, SandboxException, SandboxMetrics
 
-from tests.product.instance import SEEDED_API_KEY, Instance, wait_until
+from tests.product.instance import Instance, wait_until
 
 TEAM = "0b8a3ded-4489-4722-afd1-1d82e64ec2d5"
 
@@ -26,7 +26,7 @@ def first_points(sandbox: Sandbox) -> list[SandboxMetrics]:
 
 
 def get(server: Instance, path: str) -> Any:
-    answer = httpx.get(f"{server.api_url}{path}", headers={"X-API-Key": SEEDED_API_KEY})
+    answer = httpx.get(f"{server.api_url}{path}", headers={"X-API-Key": server.api_key})
     assert answer.status_code == 200, answer.text
     return answer.json()
 

@@ -12,7 +12,7 @@ import pytest
 from e2b import AsyncSecret, Secret
 from e2b.exceptions import SecretException, SecretNotFoundException
 
-from tests.product.instance import SEEDED_API_KEY, Instance
+from tests.product.instance import Instance
 
 Make = Callable[..., object]
 
@@ -24,9 +24,9 @@ def name(server: Instance) -> Iterator[str]:
     Secret.destroy(chosen)
 
 
-def refused(server: Instance, method: str, path: str, body: object = None, key: str | None = SEEDED_API_KEY) -> tuple[int, str, str | None]:
-    """Status, message and Cache-Control of a refused request."""
-    headers = {"Content-Type": "application/json"} | ({} if key is None else {"X-API-Key": key})
+def refused(server: Instance, method: str, path: str, body: object = None, key: str | None = "") -> tuple[int, str, str | None]:
+    """Status, message and Cache-Control of a refused request: with the installation's key, another, or None."""
+    headers = {"Content-Type": "application/json"} | ({} if key is None else {"X-API-Key": key or server.api_key})
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(server.api_url + path, data, headers, method=method)
     with pytest.raises(urllib.error.HTTPError) as raised:
