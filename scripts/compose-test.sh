@@ -76,7 +76,7 @@ for name in postgres redis registry clickhouse; do
         { tail -n 20 "$home/build-$name.log" >&2 && exit 1; }
 done
 say "stand-ins for the stores are built"
-compose build --quiet > "$home/build.log" 2>&1 || { tail -n 20 "$home/build.log" >&2 && exit 1; }
+compose build > "$home/build.log" 2>&1 || { tail -n 20 "$home/build.log" >&2 && exit 1; }
 say "images are built: $(docker images --format '{{.Repository}} {{.Size}}' | grep -E '/(control|node) ' | tr '\n' ' ')"
 compose down --volumes --remove-orphans > /dev/null 2>&1 || true
 compose up -d > "$home/up.log" 2>&1 || { tail -n 20 "$home/up.log" >&2 && exit 1; }

@@ -10,7 +10,7 @@ hooks=()
 if compgen -G '/usr/local/share/ca-certificates/*.crt' > /dev/null; then
     hooks+=(--customize-hook='mkdir -p "$1/usr/local/share/ca-certificates" && cp /usr/local/share/ca-certificates/*.crt "$1/usr/local/share/ca-certificates/" && chroot "$1" update-ca-certificates > /dev/null')
 fi
-if apt-config dump | grep -q '^Acquire::Check-Valid-Until "\(false\|0\)"'; then # of a mirror that stands still
+if apt-config dump | grep '^Acquire::Check-Valid-Until "\(false\|0\)"' > /dev/null; then # of a mirror that stands still
     hooks+=(--customize-hook='echo "Acquire::Check-Valid-Until \"false\";" > "$1/etc/apt/apt.conf.d/90valid"')
 fi
 echo "bootstrapping Debian for the image $name" >&2

@@ -39,7 +39,6 @@ _GENERATED: Mapping[str, Callable[[], str]] = {
     "SANDBOX_ACCESS_TOKEN_HASH_SEED": _token,
     "SANDBANK_DOCKER_REVERSE_PROXY_SECRET": _token,
     "SANDBANK_SECRETS_KEY": _secret_key,
-    "GRAFANA_PASSWORD": _token,
 }
 
 # Which setting follows from what else; `{}` is a generated password. The last is the part of the deployment that it needs.
