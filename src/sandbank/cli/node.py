@@ -36,7 +36,7 @@ def build_node(
         driver=orchestrator.driver,
         rpc=orchestrator.rpc,
         fetch=orchestrator.artifacts.fetch,
-        keep=orchestrator.artifacts.keep,
+        share=orchestrator.artifacts.share,
         write_log=orchestrator.logs.write,
         pushed=None if registry is None else _pushed(registry),
     )

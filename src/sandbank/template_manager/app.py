@@ -41,7 +41,7 @@ class NodeParts:
     driver: Driver
     rpc: RpcServer
     fetch: Callable[[str], Awaitable[bool]]
-    keep: Callable[[str], None]
+    share: Callable[[str], Awaitable[None]]
     write_log: Callable[[LogRecord], None]
     pushed: PushedImages | None = None
 
@@ -86,7 +86,7 @@ def build_service(parts: NodeParts, settings: TemplateManagerSettings, templates
     images = build_images(artifacts, templates, trusted=() if parts.pushed is None else (parts.pushed.trusted,))
     env_vars = {"LANG": "C.UTF-8", **images.env_vars}
     files = UploadedFiles(artifacts, settings.upload_limit_mib << 20)
-    builds = StoredBuilds(parts.data_dir, parts.driver, env_vars, parts.fetch, parts.keep)
+    builds = StoredBuilds(parts.data_dir, parts.driver, env_vars, parts.fetch, parts.share)
     tools = Tools(
         bases=ImageBases(images, parts.pushed),
         sandboxes=DriverSandboxes(parts.driver, artifacts / "layers", env_vars),

@@ -87,6 +87,25 @@ async def test_a_template_made_on_one_node_is_on_another_when_it_is_wanted(world
     assert not await second.fetch("absent")
 
 
+async def test_what_is_shared_can_be_had_by_others_at_once_though_storage_was_away(world: _World) -> None:
+    first, builds = world.node("first")
+    world.publish(builds, "b1")
+    world.remote.failures = 2
+    await first.share("b1")
+    second, _ = world.node("second")
+    assert await second.fetch("b1")
+
+
+async def test_storage_that_stays_away_is_waited_for_so_long_and_gets_it_later(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifact_storage, "_SHARE_SECONDS", 0.0)
+    first, builds = world.node("first")
+    world.publish(builds, "b1")
+    world.remote.failures = 3
+    with pytest.raises(UnavailableError, match="could not be stored where other nodes find it: storage is away"):
+        await first.share("b1")
+    await world.stored("b1")
+
+
 async def test_storage_that_is_away_is_tried_again_and_so_is_what_an_earlier_process_left(world: _World) -> None:
     world.remote.failures = 3
     first, builds = world.node("first")

@@ -16,13 +16,14 @@ from sandbank.artifacts.exchange import SNAPSHOT, Exchange
 from sandbank.artifacts.remote import Remote
 from sandbank.artifacts.template_transfer import TemplateTransfer
 from sandbank.artifacts.unreferenced import UnreferencedParts
-from sandbank.domain.errors import SandbankError
+from sandbank.domain.errors import SandbankError, UnavailableError
 from sandbank.runtime.driver import Driver
 
 _AT_ONCE = 2
 _SETTLE_SECONDS = 2.0
 # A build takes less than this to store, once it is begun; if not, it is stored again.
 _SWEEP_SECONDS = 6 * 3600.0
+_SHARE_SECONDS = 120.0  # how long somebody waits for storage that does not answer
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 _log = structlog.get_logger("sandbank.orchestrator")
@@ -68,6 +69,28 @@ class ArtifactStorage:
     def keep(self, build_id: str) -> None:
         """Store it soon, and again until that has worked. Not at once: a fork's save is gone in a moment."""
         asyncio.get_running_loop().call_later(_SETTLE_SECONDS, self._queue.put_nowait, build_id)
+
+    async def share(self, build_id: str) -> None:
+        """Store it now; other nodes can have it when this returns. `UnavailableError` when storage did not take it for two minutes.
+
+        After that, or cancelled, it is stored soon all the same, if it is still here.
+        """
+        pause, began = _FIRST_PAUSE_SECONDS, time.monotonic()
+        try:
+            while True:
+                try:
+                    stored = await self._store_once(build_id)
+                    break
+                except SandbankError as error:
+                    if time.monotonic() - began > _SHARE_SECONDS:
+                        raise UnavailableError(f"it could not be stored where other nodes find it: {error.message}") from error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _SHARE_SECONDS / 8)
+        except BaseException:
+            self.keep(build_id)
+            raise
+        self._mark(build_id).touch()
+        _log.info("build stored", build_id=build_id, bytes=stored, seconds=round(time.monotonic() - began, 3))
 
     def forget(self, build_id: str) -> None:
         """Remove it from storage soon; this node has let go of it."""

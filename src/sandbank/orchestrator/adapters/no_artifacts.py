@@ -15,6 +15,9 @@ class NoArtifacts:
     def keep(self, build_id: str) -> None:
         """Nobody to give it to."""
 
+    async def share(self, build_id: str) -> None:
+        """Nobody to give it to."""
+
     def forget(self, build_id: str) -> None:
         """Nobody has it."""
 

@@ -18,7 +18,7 @@ from sandbank.version import ENVD_VERSION
 class StoredBuilds:
     """Implements `sandbank.template_manager.core.ports.FinishedBuilds`.
 
-    `fetch` brings a build from storage shared with other nodes, False when it is not there; `keep` has a new one stored there soon.
+    `fetch` brings a build from storage shared with other nodes, False when it is not there; `share` stores a new one there.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class StoredBuilds:
         driver: Driver,
         env_vars: Mapping[str, str],
         fetch: Callable[[str], Awaitable[bool]],
-        keep: Callable[[str], None],
+        share: Callable[[str], Awaitable[None]],
     ) -> None:
         self._data_dir = data_dir
         self._store = BuildStore(data_dir / "artifacts")
@@ -35,7 +35,7 @@ class StoredBuilds:
         self._driver = driver
         self._env_vars = dict(env_vars)
         self._fetch = fetch
-        self._keep = keep
+        self._share = share
 
     async def find(self, build_id: str) -> Build | None:
         """As the port promises."""
@@ -56,9 +56,10 @@ class StoredBuilds:
     async def publish(self, order: BuildOrder, layers: Sequence[str], result: Result) -> int:
         """As the port promises."""
         size_mib = await asyncio.to_thread(self._publish, order, layers, result)
-        self._keep(order.build_id)
+        # Whoever hears that it is done may have it started on any node: the memory first, which a node looks for when it has the rest.
         if self.has_snapshot(memory_name(order.build_id)):
-            self._keep(memory_name(order.build_id))
+            await self._share(memory_name(order.build_id))
+        await self._share(order.build_id)
         return size_mib
 
     async def discard(self, build_id: str) -> None:
