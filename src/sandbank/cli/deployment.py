@@ -19,6 +19,9 @@ app = typer.Typer(name="deployment", help="First start of services that run apar
 Directory = Annotated[Path, typer.Argument(help="Where it is kept: a directory that only the services can read.")]
 _ACCOUNT_FILE = "account.json"
 
+_FOR_NODES = ("REDIS_URL", "CLICKHOUSE_CONNECTION_STRING", "LOKI_URL", "OTEL_COLLECTOR_GRPC_ENDPOINT")
+"""All that nodes are given: who breaks out of a sandbox reads what its node can read."""
+
 
 def _token() -> str:
     return secrets.token_urlsafe(32)
@@ -55,36 +58,49 @@ _DERIVED = (
 def make_settings(
     directory: Directory,
     parts: Annotated[str, typer.Option(help="Optional parts that there are: analytics, logs, telemetry, or full; by a comma.")] = "full",
+    nodes: Annotated[Path | None, typer.Option(help="Another directory, for the few of them that nodes need.")] = None,
 ) -> None:
     """Write each secret that the environment leaves empty to a file of its name, once, and the addresses that follow from them."""
     from sandbank.cli.console import say
 
-    said = set(write_settings(directory, os.environ, {part.strip() for part in parts.split(",")}))
-    say(f"generated {', '.join(sorted(said))}" if said else "nothing had to be generated")
+    generated = write_settings(directory, os.environ, {part.strip() for part in parts.split(",")})
+    if nodes is not None:
+        copy_for_nodes(directory, nodes)
+    say(f"generated {', '.join(sorted(generated))}" if generated else "nothing had to be generated")
 
 
 def write_settings(directory: Path, environment: Mapping[str, str], parts: set[str]) -> list[str]:
     """The names of what was generated now. What the environment says wins over what was generated before."""
-    from sandbank.artifacts.atomic import write_atomically
-
-    def put(name: str, value: str) -> None:
-        if not (directory / name).is_file() or (directory / name).read_text() != value:
-            write_atomically(directory / name, value.encode(), 0o444)  # the directory is what is closed
-
     generated = []
     for name, make in _GENERATED.items():
         if environment.get(name):
-            put(name, environment[name])
+            _put(directory / name, environment[name])
         elif not (directory / name).is_file():
-            put(name, make())
+            _put(directory / name, make())
             generated.append(name)
     for name, text, password, part in _DERIVED:
         value = environment.get(name) or text.format((directory / password).read_text() if password else "")
         if not part or part in parts or "full" in parts or environment.get(name):
-            put(name, value)
+            _put(directory / name, value)
         else:
             (directory / name).unlink(missing_ok=True)
     return generated
+
+
+def copy_for_nodes(directory: Path, nodes: Path) -> None:
+    """What nodes need of `directory`, and nothing else, in theirs."""
+    for name in _FOR_NODES:
+        if (directory / name).is_file():
+            _put(nodes / name, (directory / name).read_text())
+        else:
+            (nodes / name).unlink(missing_ok=True)
+
+
+def _put(file: Path, value: str) -> None:
+    from sandbank.artifacts.atomic import write_atomically
+
+    if not file.is_file() or file.read_text() != value:
+        write_atomically(file, value.encode(), 0o444)  # the directory is what is closed
 
 
 @app.command()

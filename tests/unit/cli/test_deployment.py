@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from sandbank.api.adapters.secret_keys import parse_keys
-from sandbank.cli.deployment import write_settings
+from sandbank.cli.deployment import copy_for_nodes, write_settings
 
 
 def read(directory: Path) -> dict[str, str]:
@@ -47,3 +47,16 @@ def test_parts_that_are_not_there_have_no_address(tmp_path: Path) -> None:
 def test_services_of_any_user_may_read_but_not_write(tmp_path: Path) -> None:
     write_settings(tmp_path, {}, {"minimal"})
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o444}
+
+
+def test_nodes_get_addresses_of_stores_and_no_other_secret(tmp_path: Path) -> None:
+    services, nodes = tmp_path / "services", tmp_path / "nodes"
+    services.mkdir()
+    nodes.mkdir()
+    write_settings(services, {}, {"full"})
+    copy_for_nodes(services, nodes)
+    assert set(read(nodes)) == {"REDIS_URL", "CLICKHOUSE_CONNECTION_STRING", "LOKI_URL", "OTEL_COLLECTOR_GRPC_ENDPOINT"}
+    assert read(nodes)["REDIS_URL"] == read(services)["REDIS_URL"]
+    write_settings(services, {}, {"minimal"})
+    copy_for_nodes(services, nodes)
+    assert set(read(nodes)) == {"REDIS_URL"}

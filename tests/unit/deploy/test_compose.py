@@ -36,6 +36,12 @@ def test_only_nodes_have_privileges() -> None:
             assert service["read_only"] is True, name
 
 
+def test_nodes_do_not_see_the_secrets_of_other_services() -> None:
+    for name in NODES:
+        mounts = [volume for volume in SERVICES[name]["volumes"] if ":/run/secrets" in volume]
+        assert mounts == ["node-secrets:/run/secrets/sandbank:ro"]
+
+
 def test_the_manual_gives_a_reason_for_every_capability() -> None:
     manual = (ROOT / "docs/operations/docker-compose.md").read_text()
     missing = {capability for capability in SERVICES["orchestrator"]["cap_add"] if f"`{capability}`" not in manual}
