@@ -13,6 +13,7 @@ from sandbank.api.settings import ApiSettings
 from sandbank.cli.settings import NodeSettings
 from sandbank.clickhouse.settings import ClickHouseSettings
 from sandbank.client_proxy.settings import ClientProxySettings
+from sandbank.discovery.settings import DiscoverySettings
 from sandbank.docker_reverse_proxy.settings import DockerReverseProxySettings
 from sandbank.orchestrator.settings import OrchestratorSettings
 from sandbank.telemetry.settings import TelemetrySettings
@@ -25,6 +26,7 @@ GROUPS: tuple[tuple[str, type[BaseSettings]], ...] = (
     ("Templates", TemplateSettings),
     ("Orchestrator", OrchestratorSettings),
     ("API", ApiSettings),
+    ("Finding nodes, by API and client proxy", DiscoverySettings),
     ("Client proxy", ClientProxySettings),
     ("Docker reverse proxy", DockerReverseProxySettings),
     ("Analytics", ClickHouseSettings),

@@ -8,6 +8,7 @@ from sandbank.api.settings import ApiSettings
 from sandbank.api.wiring import build
 from sandbank.clickhouse.service import ClickHouseService
 from sandbank.clickhouse.settings import ClickHouseSettings
+from sandbank.discovery.settings import DiscoverySettings
 from sandbank.servicekit.service import Service
 from sandbank.version import ENVD_VERSION
 
@@ -18,7 +19,7 @@ def services(settings: ApiSettings | None = None) -> list[Service]:
     clickhouse = analytics.connect()
     others: list[Service] = [] if clickhouse is None else [ClickHouseService(clickhouse, analytics.clickhouse_cluster)]
     settings = settings or ApiSettings()
-    return [*others, build(settings, clickhouse=clickhouse, default_templates=_offered(settings))]
+    return [*others, build(settings, clickhouse=clickhouse, default_templates=_offered(settings), discovery=DiscoverySettings())]
 
 
 def _offered(settings: ApiSettings) -> list[DefaultTemplate]:

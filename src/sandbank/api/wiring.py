@@ -96,6 +96,7 @@ from sandbank.api.settings import ApiSettings
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.db.database import Database
 from sandbank.db.schema import upgrade
+from sandbank.discovery.settings import DiscoverySettings
 from sandbank.domain.credentials import SandboxTokens
 from sandbank.domain.development import TOKEN_SEED
 from sandbank.domain.errors import InvalidError, SandbankError
@@ -200,6 +201,7 @@ def build(
     clickhouse: ClickHouse | None = None,
     template_manager_address: str | None = None,
     default_templates: Sequence[DefaultTemplate] = (),
+    discovery: DiscoverySettings | None = None,
 ) -> ApiService:
     """The API, ready to be started; nothing is opened or checked before that.
 
@@ -207,6 +209,7 @@ def build(
     `clickhouse` has metrics and logs; whoever made it closes it.
     `template_manager_address` is where the build service of the only node is, if that is not the port beside the node's own.
     `default_templates` are built as soon as some node builds, unless they have been.
+    `discovery` says how nodes are found; without it they are those that `settings` list.
     """
     database = Database(database_url(settings))
     tasks = TaskGroup("api.work", _on_error)
@@ -217,7 +220,7 @@ def build(
     credentials = AccountCredentials(database.sessions, accounts.forget)
     identities = identity_provider(settings)
     templates = TemplateRepo(database.sessions, tasks, is_shared=stores.is_shared, shares_artifacts=bool(settings.artifacts_url))
-    nodes = NodePool(settings.nodes, tasks, shares_artifacts=bool(settings.artifacts_url))
+    nodes = NodePool(tasks, shares_artifacts=bool(settings.artifacts_url))
     builders = BuilderPool(nodes, tasks, settings.template_manager_port, template_manager_address)
     builds = TemplateBuildRepo(database.sessions)
     directory = TemplateDirectoryRepo(database.sessions, templates.forget)
@@ -321,7 +324,8 @@ def build(
     retention = PausedRetention(snapshots, killer, kept_for, _now, _on_sandbox_event, _on_error)
     flusher = UsageFlusher(usage, _on_error)
     reconciler = NodeReconciler(nodes, store, store, routes, paused.settle, _on_sandbox_event)
-    watcher = NodeWatcher(nodes.addresses, reconciler, _on_error, alone=not stores.is_shared)
+    found = (discovery or DiscoverySettings(discovery=("static",))).sources(settings.nodes, _on_error)
+    watcher = NodeWatcher(found, nodes, reconciler, _on_error, alone=not stores.is_shared)
 
     defaults = DefaultTemplates(DefaultTemplateRepo(database.sessions), builds, builders, starter, accounts, _now)
 
@@ -350,6 +354,7 @@ def build(
         await volume_nodes.close()
         await builders.close()
         await nodes.close()
+        await found.close()
         await log_store.close()
         await stores.close()
         await database.close()

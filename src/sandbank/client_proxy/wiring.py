@@ -13,7 +13,7 @@ from sandbank.analytics.log_stores import choose_log_store
 from sandbank.clickhouse.client import ClickHouse
 from sandbank.client_proxy.adapters.gateway import Gateway
 from sandbank.client_proxy.adapters.nodes import NodeResolver
-from sandbank.client_proxy.adapters.orchestrators import Orchestrators, StaticAddresses
+from sandbank.client_proxy.adapters.orchestrators import Orchestrators
 from sandbank.client_proxy.adapters.resume import Resumer
 from sandbank.client_proxy.background.node_poller import NodePoller
 from sandbank.client_proxy.core.cluster import Cluster
@@ -26,6 +26,7 @@ from sandbank.client_proxy.endpoints.edge_server import EdgeServer
 from sandbank.client_proxy.endpoints.health import HealthPages
 from sandbank.client_proxy.endpoints.service import ClientProxyService, Release, Server
 from sandbank.client_proxy.settings import ClientProxySettings
+from sandbank.discovery.settings import DiscoverySettings
 from sandbank.domain.errors import InvalidError
 from sandbank.proxy.address import find_address
 from sandbank.proxy.local import LocalResolver
@@ -45,12 +46,17 @@ from sandbank.telemetry.pipeline import CLIENT_PROXY
 
 
 def build(
-    settings: ClientProxySettings, *, routes: RouteTable | None = None, catalog: Catalog | None = None, clickhouse: ClickHouse | None = None
+    settings: ClientProxySettings,
+    *,
+    routes: RouteTable | None = None,
+    catalog: Catalog | None = None,
+    clickhouse: ClickHouse | None = None,
+    discovery: DiscoverySettings | None = None,
 ) -> ClientProxyService:
     """With `routes`, the table of the node in the same process, requests take one hop; else the catalog names the node for the second.
 
     Without a `catalog` it is the one in Redis; `InvalidError` where no Redis is set. `clickhouse` has metrics and logs for the edge API;
-    whoever made it closes it.
+    whoever made it closes it. `discovery` says how nodes are found for the edge API; without it they are those that `settings` list.
     """
     if catalog is None:
         catalog = _shared_catalog(settings)
@@ -73,7 +79,8 @@ def build(
     if settings.health_port is not None:
         others.append(ProxyServer("client-proxy health", HealthPages(readiness), host=settings.bind, port=settings.health_port))
     if settings.edge_port is not None:
-        others.append(_edge(settings, settings.edge_port, readiness, catalog, clickhouse))
+        found = discovery or DiscoverySettings(discovery=("static",))
+        others.append(_edge(settings, settings.edge_port, readiness, catalog, clickhouse, found))
     traffic = ProxyServer(
         "client-proxy",
         resolver,
@@ -102,12 +109,20 @@ def _tls(settings: ClientProxySettings, domain: PublicDomain | None) -> FreshCon
     return None
 
 
-def _edge(settings: ClientProxySettings, port: int, readiness: Readiness, catalog: Catalog, clickhouse: ClickHouse | None) -> EdgeServer:
-    addresses = settings.orchestrator_addresses
+def _edge(
+    settings: ClientProxySettings,
+    port: int,
+    readiness: Readiness,
+    catalog: Catalog,
+    clickhouse: ClickHouse | None,
+    discovery: DiscoverySettings,
+) -> EdgeServer:
+    addresses = discovery.sources(settings.orchestrator_addresses, _log_unreachable)
     secret = settings.edge_secret.get_secret_value()
     cluster = Cluster(time.monotonic)
     orchestrators = Orchestrators()
-    knows_a_node_anyway = not addresses or settings.skip_initial_orchestrator_readiness_check
+    nobody_named = not settings.orchestrator_addresses and discovery.discovery == ("static",)
+    knows_a_node_anyway = nobody_named or settings.skip_initial_orchestrator_readiness_check
 
     def status() -> ProxyStatus:
         return readiness.status(knows_a_node=knows_a_node_anyway or cluster.ever_seen)
@@ -126,10 +141,11 @@ def _edge(settings: ClientProxySettings, port: int, readiness: Readiness, catalo
         secret=secret,
     )
     streams = PassThrough(cluster, CatalogEvents(catalog), secret=secret, is_healthy=lambda: status() is not ProxyStatus.UNHEALTHY)
-    poller = NodePoller(StaticAddresses(addresses), orchestrators, cluster, _log_unreachable)
+    poller = NodePoller(addresses, orchestrators, cluster, _log_unreachable)
 
     async def release() -> None:
         await orchestrators.close()
+        await addresses.close()
         await logs.close()
 
     return EdgeServer(api.respond, streams, (poller,), host=settings.bind, port=port, release=release)

@@ -62,6 +62,8 @@ class GrpcNode:
         self.create_gate: asyncio.Event | None = None
         self.status = ServiceInfoStatus.Healthy
         self.roles = [ServiceInfoRole.TemplateBuilder, ServiceInfoRole.Orchestrator]
+        self.service_id = "process-1"
+        self.cpu_count = 2
         self.address = ""
         self._server: RpcServer | None = None
 
@@ -167,13 +169,13 @@ class GrpcNode:
     async def info(self, request: Empty) -> ServiceInfoResponse:
         info = ServiceInfoResponse(
             node_id=self.node_id,
-            service_id="process-1",
+            service_id=self.service_id,
             service_version="1.2.3",
             service_commit="abcdef0",
             service_status=self.status,
             service_roles=self.roles,
             machine_info=MachineInfo(cpu_architecture="x86_64", cpu_family="6", cpu_model="85", cpu_model_name="Some CPU"),
-            metric_cpu_count=2,
+            metric_cpu_count=self.cpu_count,
             metric_cpu_percent=7,
             metric_cpu_allocated=sum(sandbox.vcpu for sandbox in self.sandboxes.values()),
             metric_memory_allocated_bytes=sum(sandbox.ram_mb for sandbox in self.sandboxes.values()) * 1024 * 1024,

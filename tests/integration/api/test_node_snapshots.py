@@ -21,7 +21,8 @@ HERE, SHARED = str(uuid.uuid4()), str(uuid.uuid4())
 async def pool(node: GrpcNode) -> AsyncIterator[NodePool]:
     node.paused, node.shared = [SandboxPauseRequest(build_id=HERE)], [SHARED]
     tasks = TaskGroup("test", lambda _, error: None)
-    pool = NodePool([node.address], tasks, shares_artifacts=True)
+    pool = NodePool(tasks, shares_artifacts=True)
+    pool.add(node.address)
     await pool.report(node.address)
     yield pool
     await tasks.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sandbank.api.core.reconcile import NodeReconciler
@@ -73,3 +75,31 @@ async def test_one_being_killed_is_left_to_its_killer(core: Core, reconciler: No
     await reconciler.reconcile("n1")
     assert await core.store.find("i1") is not None
     await transition.complete()
+
+
+async def test_an_older_execution_on_a_node_that_came_back_is_ended_when_seen_twice(
+    core: Core, reconciler: NodeReconciler, events: list[tuple[str, str]]
+) -> None:
+    """It went on elsewhere while its node was away."""
+    await core.store.add(replace(sandbox("i1"), node_id="n2", execution_id="newer"))
+    core.nodes.running = {"i1": sandbox("i1")}
+    await reconciler.reconcile("n1")
+    assert core.nodes.running
+    await reconciler.reconcile("n1")
+    assert core.nodes.running == {}
+    assert core.nodes.calls == [("delete", "n1", "orphaned")]
+    assert events == [("older execution of a sandbox ended", "i1")]
+    found = await core.store.find("i1")
+    assert found is not None
+    assert found.execution_id == "newer"
+
+
+async def test_what_ran_on_a_lost_node_has_ended_and_its_place_is_free(core: Core, reconciler: NodeReconciler) -> None:
+    core.nodes.running = {"i1": sandbox("i1")}
+    await reconciler.reconcile("n1", adopt_at_once=True)
+    await reconciler.lose("another")
+    assert await core.store.find("i1") is not None
+    await reconciler.lose("n1")
+    assert await core.store.find("i1") is None
+    assert core.routes.routes == {}
+    assert await core.store.reserve(TEAM.team_id, "i2", 1)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from sandbank.client_proxy.adapters.orchestrators import StaticAddresses
 from sandbank.client_proxy.background.node_poller import NodePoller
 from sandbank.client_proxy.core.cluster import Cluster, ClusterNode, NodeStatus
 from sandbank.client_proxy.settings import ClientProxySettings
@@ -120,10 +119,6 @@ async def test_nothing_was_ever_seen_until_something_was(discovery: Discovery) -
     discovery.nodes.clear()
     await discovery.poller.look()
     assert discovery.cluster.ever_seen
-
-
-async def test_listed_addresses_are_what_the_operator_listed() -> None:
-    assert await StaticAddresses(["a:1", "b:2"]).list() == ("a:1", "b:2")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sandbank.aiokit.tasks import TaskGroup
@@ -33,6 +33,7 @@ class _Node:
         self.node_id: str | None = None
         self.answers = False
         self.healthy = False  # and with it takes new sandboxes
+        self.named = True  # or nobody says any more that it is one: what runs on it is looked after, nothing new is put there
         self.info = ServiceInfoResponse()
         self.starting_vcpu = 0
         self.starting = self.successes = self.fails = 0
@@ -52,27 +53,42 @@ class _Node:
 
 
 class NodePool:
-    """All nodes that this API knows, by the addresses it was given. IDs come from the nodes themselves, when first asked."""
+    """All nodes that this API knows, by the addresses it was told. IDs come from the nodes themselves, when first asked."""
 
-    def __init__(self, addresses: Sequence[str], tasks: TaskGroup, *, shares_artifacts: bool = False) -> None:
-        self._nodes = {address: _Node(address) for address in addresses}
+    def __init__(self, tasks: TaskGroup, *, shares_artifacts: bool = False) -> None:
+        self._nodes: dict[str, _Node] = {}
         self._by_id: dict[str, _Node] = {}
         self._abandoned: dict[str, datetime] = {}
         self._tasks = tasks
         self._shares_artifacts = shares_artifacts
 
-    @property
-    def addresses(self) -> Sequence[str]:
-        """Where the nodes are."""
-        return list(self._nodes)
+    def add(self, address: str) -> None:
+        """See `sandbank.api.background.node_watcher.KnownNodes.add`."""
+        self._nodes.setdefault(address, _Node(address)).named = True
+
+    def retire(self, address: str) -> None:
+        """See `sandbank.api.background.node_watcher.KnownNodes.retire`."""
+        self._nodes[address].named = False
+
+    async def drop(self, address: str) -> str | None:
+        """See `sandbank.api.background.node_watcher.KnownNodes.drop`."""
+        node = self._nodes.pop(address)
+        await node.client.close()
+        if node.node_id is None or self._by_id.get(node.node_id) is not node:
+            return None
+        del self._by_id[node.node_id]
+        return node.node_id
 
     def candidates(self) -> Sequence[NodeLoad]:
         """See `sandbank.api.core.ports.Nodes.candidates`."""
-        return [node.load() for node in self._nodes.values() if node.healthy and _runs_sandboxes(node.info)]
+        return [node.load() for node in self._usable() if _runs_sandboxes(node.info)]
 
     def builders(self) -> Sequence[ServiceInfoResponse]:
         """What the healthy nodes that build templates say of themselves."""
-        return [node.info for node in self._nodes.values() if node.healthy and ServiceInfoRole.TemplateBuilder in node.info.service_roles]
+        return [node.info for node in self._usable() if ServiceInfoRole.TemplateBuilder in node.info.service_roles]
+
+    def _usable(self) -> Iterator[_Node]:
+        return (node for node in self._by_id.values() if node.healthy and node.named)
 
     def is_ready(self) -> bool:
         """Whether any node answers. One that is being drained counts: its sandboxes still want to be found, extended and killed."""
@@ -175,8 +191,9 @@ class NodePool:
             node.answers = node.healthy = False
             node.silent_since = node.silent_since or datetime.now(UTC)
             raise
-        if node.node_id is not None and node.node_id != info.node_id:
-            self._by_id.pop(node.node_id, None)
+        self._require_own_id(node, info)
+        if node.node_id is not None and node.node_id != info.node_id and self._by_id.get(node.node_id) is node:
+            del self._by_id[node.node_id]
         node.node_id, node.info = info.node_id, info
         node.placed_vcpu -= placed_before
         node.answers, node.silent_since = True, None
@@ -208,6 +225,13 @@ class NodePool:
         """Let go of all connections."""
         for node in self._nodes.values():
             await node.client.close()
+
+    def _require_own_id(self, node: _Node, info: ServiceInfoResponse) -> None:
+        """One process may have two addresses; two processes with one ID would have each other's sandboxes taken for lost."""
+        other = self._by_id.get(info.node_id)
+        if other is not None and other is not node and other.answers and other.info.service_id != info.service_id:
+            node.answers = node.healthy = False
+            raise ConflictError(f"{node.address} calls itself {info.node_id}, as {other.address} does: each node needs an ID of its own")
 
     def _get(self, node_id: str) -> _Node:
         node = self._by_id.get(node_id)

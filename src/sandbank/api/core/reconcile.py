@@ -39,8 +39,9 @@ class Fleet(Protocol):
 class NodeReconciler:
     """Compares one node with the records, pass by pass.
 
-    Nodes own what runs on them: a sandbox that vanished there is forgotten, one that nobody knows is taken over. The latter only when two
-    passes in a row have seen it, since between a node's answer and our look at it a sandbox can have been killed.
+    Nodes own what runs on them: a sandbox that vanished there is forgotten, one that nobody knows is taken over, and one that runs as
+    another execution on another node by now is ended. The latter two only when two passes in a row have seen it, since between a node's
+    answer and our look at it a sandbox can have been killed, or moved.
     """
 
     def __init__(
@@ -72,14 +73,30 @@ class NodeReconciler:
         seen_before = self._unknown.get(address, set())
         unknown: set[str] = set()
         for sandbox_id in report.executions.keys() - {sandbox.sandbox_id for sandbox in known}:
-            if not await self._is_known(sandbox_id):
-                stranger = report.read(sandbox_id)
-                unknown.add(stranger.execution_id)
-                await self._settle(stranger, adopt=adopt_at_once or stranger.execution_id in seen_before)
+            execution_id = report.executions[sandbox_id]
+            found = await self._residents.find(sandbox_id)
+            if found is not None:
+                if found.node_id != report.node_id and found.execution_id != execution_id and found.state is SandboxState.RUNNING:
+                    unknown.add(execution_id)
+                    if execution_id in seen_before:
+                        await self._end_older(report.read(sandbox_id))
+            elif not await self._reservations.is_reserved(sandbox_id):
+                unknown.add(execution_id)
+                await self._settle(report.read(sandbox_id), adopt=adopt_at_once or execution_id in seen_before)
         self._unknown[address] = unknown
 
-    async def _is_known(self, sandbox_id: str) -> bool:
-        return await self._residents.find(sandbox_id) is not None or await self._reservations.is_reserved(sandbox_id)
+    async def lose(self, node_id: str) -> None:
+        """The node is gone for good: what ran there has ended. Where it comes back all the same, its sandboxes are found again."""
+        for sandbox in await self._residents.list_node(node_id):
+            if sandbox.state is SandboxState.RUNNING:
+                await self._forget(sandbox)
+
+    async def _end_older(self, sandbox: Sandbox) -> None:
+        try:
+            await self._fleet.delete(sandbox.node_id, sandbox.sandbox_id, sandbox.execution_id, "orphaned")
+        except NotFoundError:
+            return
+        self._on_event("older execution of a sandbox ended", sandbox)
 
     async def _forget(self, sandbox: Sandbox) -> None:
         if await self._residents.forget(sandbox.sandbox_id, sandbox.execution_id):

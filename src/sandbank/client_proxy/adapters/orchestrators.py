@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import UTC
 
 from sandbank.client_proxy.core.cluster import ClusterNode, NodeStatus
@@ -21,17 +21,6 @@ _TO_WIRE = {
 }
 _FROM_WIRE = {wire: status for status, wire in _TO_WIRE.items()}
 _ROLES = {ServiceInfoRole.Orchestrator: "orchestrator", ServiceInfoRole.TemplateBuilder: "template-builder"}
-
-
-class StaticAddresses:
-    """Orchestrators that the operator has listed. Other ways of finding them have this one method too."""
-
-    def __init__(self, addresses: Sequence[str]) -> None:
-        self._addresses = tuple(addresses)
-
-    async def list(self) -> Sequence[str]:
-        """Every `host:port` where an orchestrator should be; raises domain errors."""
-        return self._addresses
 
 
 class Orchestrators:
