@@ -101,10 +101,12 @@ class NodeWatcher:
     async def _watch(self, address: str) -> None:
         loop = asyncio.get_running_loop()
         answered = loop.time()
-        while address in self._named or loop.time() - answered < _GONE_SECONDS:
+        while True:
             begun = loop.time()
             if await self._pass(address):
                 answered = loop.time()
+            elif address not in self._named and loop.time() - answered >= _GONE_SECONDS:
+                break
             await asyncio.sleep(max(_PERIOD_SECONDS, (loop.time() - begun) / _DUTY))
         self._watched.discard(address)
         self._down.discard(address)
