@@ -35,7 +35,7 @@ def build_node(
         data_dir=settings.data_dir,
         driver=orchestrator.driver,
         rpc=orchestrator.rpc,
-        fetch=orchestrator.artifacts.fetch,
+        fetch=orchestrator.artifacts.fetch_soon,
         share=orchestrator.artifacts.share,
         write_log=orchestrator.logs.write,
         pushed=None if registry is None else _pushed(registry),

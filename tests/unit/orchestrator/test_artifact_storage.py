@@ -96,6 +96,19 @@ async def test_what_is_shared_can_be_had_by_others_at_once_though_storage_was_aw
     assert await second.fetch("b1")
 
 
+async def test_what_another_node_is_about_to_store_is_waited_for(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifact_storage, "_SOON_PAUSES", (0.01,) * 500)
+    first, builds = world.node("first")
+    second, _ = world.node("second")
+    waiting = asyncio.create_task(second.fetch_soon("b1"))
+    await asyncio.sleep(0.05)
+    world.publish(builds, "b1")
+    first.keep("b1")
+    assert await waiting
+    monkeypatch.setattr(artifact_storage, "_SOON_PAUSES", (0.01,))
+    assert not await second.fetch_soon("absent")
+
+
 async def test_storage_that_stays_away_is_waited_for_so_long_and_gets_it_later(world: _World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artifact_storage, "_SHARE_SECONDS", 0.0)
     first, builds = world.node("first")

@@ -24,6 +24,7 @@ _SETTLE_SECONDS = 2.0
 # A build takes less than this to store, once it is begun; if not, it is stored again.
 _SWEEP_SECONDS = 6 * 3600.0
 _SHARE_SECONDS = 120.0  # how long somebody waits for storage that does not answer
+_SOON_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
 
 _log = structlog.get_logger("sandbank.orchestrator")
@@ -111,6 +112,14 @@ class ArtifactStorage:
             pending = self._fetching[build_id] = self._tasks.start("fetch", self._fetch(build_id))
             pending.add_done_callback(lambda _: self._fetching.pop(build_id, None))
         return await asyncio.shield(pending)
+
+    async def fetch_soon(self, build_id: str) -> bool:
+        """As `fetch`, of what somebody knows to be there: another node may still be about to store it."""
+        for pause in _SOON_PAUSES:
+            if await self.fetch(build_id):
+                return True
+            await asyncio.sleep(pause)
+        return await self.fetch(build_id)
 
     async def _fetch(self, build_id: str) -> bool:
         began = time.monotonic()

@@ -28,3 +28,7 @@ class NoArtifacts:
     async def fetch(self, build_id: str) -> bool:
         """False: nobody has it."""
         return False
+
+    async def fetch_soon(self, build_id: str) -> bool:
+        """False, and nobody is about to have it."""
+        return False

@@ -83,10 +83,19 @@ def processes_of(pid: int) -> list[int]:
     return found
 
 
-def outside_files(pid: int) -> dict[str, str]:
-    """Files of the node's that processes of the tree have mapped, such as the agent's libraries: paths, by CRIU's `file[mount:inode]`."""
+@dataclass(frozen=True, slots=True)
+class OutsideFile:
+    """A file of the node's, with its path as the kernel tells it: from the root of its file system where that is mounted elsewhere."""
+
+    path: str
+    device: int
+    inode: int
+
+
+def outside_files(pid: int) -> dict[str, OutsideFile]:
+    """Files of the node's that processes of the tree have mapped, such as the agent's libraries, by CRIU's `file[mount:inode]`."""
     inside = {mount.number for mount in mounts_of(pid)}
-    found: dict[str, str] = {}
+    found: dict[str, OutsideFile] = {}
     for process in processes_of(pid):
         with contextlib.suppress(OSError), os.scandir(f"/proc/{process}/map_files") as entries:
             for entry in entries:
@@ -95,13 +104,14 @@ def outside_files(pid: int) -> dict[str, str]:
     return found
 
 
-def _add_file(found: dict[str, str], path: str, inside: set[int]) -> None:
+def _add_file(found: dict[str, OutsideFile], path: str, inside: set[int]) -> None:
     descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").split()
         mount = int(facts[facts.index("mnt_id:") + 1])
         name = os.readlink(path)
         if mount not in inside and not name.startswith(_SHARED_MEMORY):
-            found[f"file[{mount:x}:{os.fstat(descriptor).st_ino:x}]"] = name
+            status = os.fstat(descriptor)
+            found[f"file[{mount:x}:{status.st_ino:x}]"] = OutsideFile(name, status.st_dev, status.st_ino)
     finally:
         os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -59,13 +60,31 @@ def facts_of(record: Record, snapshot_id: str, address: str, data_dir: Path, use
         volumes[status.st_dev, status.st_ino] = f"v{index}"
     mounts = tree.outside_mounts(record.pid, volumes)
     files = {}
-    for key, path in tree.outside_files(record.pid).items():
-        relative = os.path.relpath(path, data_dir)
-        if not relative.startswith((f"{BUNDLES}/{record.bundle}/", f"{HEAPS}/")):
-            raise ConflictError(f"a process has a file of the node's mapped: {path}")
+    for key, file in tree.outside_files(record.pid).items():
+        relative = _below(data_dir, file, (f"{BUNDLES}/{record.bundle}/", f"{HEAPS}/"))
+        if relative is None:
+            raise ConflictError(f"a process has a file of the node's mapped: {file.path}")
         files[key] = relative
     shown = tuple(f"mnt[{point}]:{source}" for point, source in mounts.items())
     return replace(facts, bundle=record.bundle, mounts=shown, files=files, has_memory=True, cpu=cpu_features.local())
+
+
+def _below(data_dir: Path, file: tree.OutsideFile, places: tuple[str, ...]) -> str | None:
+    """Its path below the data directory, if it is in one of these places.
+
+    What was restored has mapped it by way of another mount: where the data directory is a file system of its own, the kernel's path
+    begins there then. Only the same file is taken for one of ours.
+    """
+    relative = os.path.relpath(file.path, data_dir)
+    if relative.startswith(places):
+        return relative
+    for place in places:
+        _, found, rest = file.path.partition(f"/{place}")
+        with contextlib.suppress(OSError):
+            status = os.stat(data_dir / place / rest)
+            if found and (status.st_dev, status.st_ino) == (file.device, file.inode):
+                return place + rest
+    return None
 
 
 async def dump(
