@@ -84,7 +84,7 @@ wait_healthy
 say "all services are healthy"
 
 eval "$(compose run --rm account 2> /dev/null | tr -d '\r' | grep '^export E2B_')"
-export SANDBANK_TEST_OUTSIDE=23000
+export SANDBANK_TEST_OUTSIDE=26000
 .venv/bin/python -m tests.compose.wait_for_base
 say "the base template is there"
 compose run --rm db-migrator up
